@@ -1,0 +1,354 @@
+"""Pixels as arrays: MATLAB-exact resizing, colour, cropping and rounding.
+
+Images are [..., H, W, C] with values in [0, 1]. Every function takes NumPy or JAX arrays
+and returns the same kind, so that a source on the host and a step on the accelerator
+share one definition of each operation.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+Array = np.ndarray | jax.Array
+
+
+def _namespace(x: Array):
+    return jnp if isinstance(x, jax.Array) else np
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel with a = -0.5."""
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+def _linear(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - np.abs(x), 0.0)
+
+
+def _box(x: np.ndarray) -> np.ndarray:
+    return ((x >= -0.5) & (x < 0.5)).astype(np.float64)
+
+
+def _lanczos3(x: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
+
+
+def resized_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """The (height, width) that `resize` gives for a scale: ceil(scale * side)."""
+    # The rounding keeps 3 * (1/3 in floating point) from becoming one pixel more.
+    return tuple(math.ceil(round(scale * side, 9)) for side in size)
+
+
+@functools.lru_cache(maxsize=256)
+def resize_matrix(
+    length: int, out_length: int, scale: float, method: str = "bicubic"
+) -> scipy.sparse.csr_array:
+    """Weights [out_length, length] in float64 that resize one axis as MATLAB's imresize.
+
+    When shrinking, the kernel is stretched by 1 / scale (antialiasing); borders are
+    mirrored; pixel centres are aligned.
+
+    Args:
+        length: pixels along the axis before, >= 1.
+        out_length: pixels after, >= 1.
+        scale: ratio of pixel densities, > 0; out_length / length or close to it.
+        method: a key of `METHODS`.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}.")
+    if length < 1 or out_length < 1 or scale <= 0:
+        raise ValueError(
+            "length, out_length and scale must be positive; "
+            f"got {length}, {out_length} and {scale}."
+        )
+    kernel, width = METHODS[method]
+    # As in MATLAB, nearest is not antialiased.
+    stretch = 1.0 if method == "nearest" else min(scale, 1.0)
+    width /= stretch
+    centre = (np.arange(out_length) + 0.5) / scale - 0.5
+    taps = math.ceil(width) + 2
+    left = np.floor(centre - width / 2).astype(np.int64)
+    index = left[:, None] + np.arange(taps)
+    weights = kernel((centre[:, None] - index) * stretch)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mirrored = index % (2 * length)
+    mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
+    rows = np.repeat(np.arange(out_length), taps)
+    matrix = scipy.sparse.coo_array(
+        (weights.ravel(), (rows, mirrored.ravel())), shape=(out_length, length)
+    ).tocsr()  # sums the weights of a pixel that is met twice at a border
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _apply_rows(matrix: scipy.sparse.csr_array, images: Array) -> Array:
+    """Applies [out, in] to the third axis from the end of [..., in, W, C]."""
+    if isinstance(images, jax.Array):
+        dense = jnp.asarray(matrix.toarray(), images.dtype)
+        return jnp.einsum("oi,...iwc->...owc", dense, images, precision="highest")
+    *batch, length, width, channels = images.shape
+    matrix = matrix.astype(images.dtype)
+    flat = images.reshape(-1, length, width * channels)
+    out = np.stack([matrix @ image for image in flat])
+    return out.reshape(*batch, matrix.shape[0], width, channels)
+
+
+def _apply_columns(matrix: scipy.sparse.csr_array, images: Array) -> Array:
+    """Applies [out, in] to the second axis from the end of [..., H, in, C]."""
+    if isinstance(images, jax.Array):
+        dense = jnp.asarray(matrix.toarray(), images.dtype)
+        return jnp.einsum("oi,...hic->...hoc", dense, images, precision="highest")
+    *batch, height, length, channels = images.shape
+    matrix = matrix.astype(images.dtype)
+    flat = images.reshape(-1, height, length, channels)
+    out = np.empty((len(flat), height, matrix.shape[0], channels), images.dtype)
+    for i, image in enumerate(flat):
+        for c in range(channels):
+            out[i, :, :, c] = (matrix @ image[:, :, c].T).T
+    return out.reshape(*batch, height, matrix.shape[0], channels)
+
+
+def resize(
+    images: Array,
+    scale: float | tuple[float, float] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    method: str = "bicubic",
+) -> Array:
+    """Resized images [..., h, w, C], as MATLAB's imresize(images, scale, "bicubic").
+
+    Not clipped: a cubic overshoots by some percent at edges.
+
+    Args:
+        images: float [..., H, W, C].
+        scale: factor of both sides or one of (height, width), > 0; without it,
+            that of `size` to the old size.
+        size: (height, width) after; without it, ceil(scale * side).
+        method: "bicubic", "bilinear", "lanczos3" or "nearest".
+    """
+    if images.ndim < 3:
+        raise ValueError(f"images must be [..., H, W, C]; got shape {images.shape}.")
+    if not _namespace(images).issubdtype(images.dtype, np.floating):
+        raise TypeError(
+            f"images must be floating-point in [0, 1]; got {images.dtype}. "
+            "Use image.from_uint first."
+        )
+    if scale is None and size is None:
+        raise ValueError("resize needs a scale, a size, or both; got neither.")
+    old = images.shape[-3:-1]
+    if scale is None:
+        scale = tuple(new / side for new, side in zip(size, old))
+    elif isinstance(scale, int | float):
+        scale = (scale, scale)
+    if size is None:
+        size = tuple(
+            resized_size((side,), factor)[0] for side, factor in zip(old, scale)
+        )
+    rows = resize_matrix(old[0], size[0], scale[0], method)
+    columns = resize_matrix(old[1], size[1], scale[1], method)
+    # MATLAB goes through the axis of the smaller scale first; the order matters only for
+    # speed, since the two commute.
+    if scale[0] <= scale[1]:
+        return _apply_columns(columns, _apply_rows(rows, images))
+    return _apply_rows(rows, _apply_columns(columns, images))
+
+
+def gaussian_blur(images: Array, sigma: float) -> Array:
+    """Images [..., H, W, C] blurred by a Gaussian of `sigma` > 0 pixels, edges mirrored.
+
+    The kernel ends at 3 sigma and sums to one.
+    """
+    if sigma <= 0:
+        raise ValueError(f"sigma must be positive; got {sigma}.")
+    radius = math.ceil(3 * sigma)
+    offsets = np.arange(-radius, radius + 1)
+    taps = np.exp(-(offsets**2) / (2 * sigma**2))
+    taps /= taps.sum()
+
+    def matrix(length):
+        index = (np.arange(length)[:, None] + offsets) % (2 * length)
+        index = np.where(index < length, index, 2 * length - 1 - index)
+        rows = np.repeat(np.arange(length), len(taps))
+        return scipy.sparse.coo_array(
+            (np.tile(taps, length), (rows, index.ravel())), shape=(length, length)
+        ).tocsr()
+
+    height, width = images.shape[-3:-1]
+    return _apply_columns(matrix(width), _apply_rows(matrix(height), images))
+
+
+def degrade(hr: Array, scale: int, *, blur: float = 0.0) -> Array:
+    """The low-resolution images [..., H / scale, W / scale, C] of hr [..., H, W, C].
+
+    MATLAB's imresize(hr, 1 / scale, "bicubic"): what every compared figure is made with.
+
+    Args:
+        hr: float images in [0, 1]; both sides multiples of `scale`.
+        scale: >= 1.
+        blur: sigma in pixels of a Gaussian after which every scale-th pixel is taken
+            instead, as the texts of SRCNN and ESPCN say; 0 for the bicubic.
+    """
+    height, width = hr.shape[-3:-1]
+    if height % scale or width % scale:
+        raise ValueError(
+            f"height and width must be multiples of scale={scale}; got {height}x{width}."
+            " Use image.modcrop first."
+        )
+    if blur:
+        start = scale // 2
+        return gaussian_blur(hr, blur)[..., start::scale, start::scale, :]
+    return resize(hr, 1 / scale, size=(height // scale, width // scale))
+
+
+def enlarge(lr: Array, scale: int) -> Array:
+    """The bicubic-enlarged images [..., scale * h, scale * w, C] of lr [..., h, w, C]."""
+    return resize(lr, float(scale))
+
+
+def modcrop(images: Array, scale: int) -> Array:
+    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`."""
+    height, width = images.shape[-3:-1]
+    if min(height, width) < scale:
+        raise ValueError(
+            f"both sides must be at least scale={scale}; got {height}x{width}."
+        )
+    return images[..., : height - height % scale, : width - width % scale, :]
+
+
+def shave(images: Array, border: int) -> Array:
+    """Images [..., H, W, C] without `border` >= 0 pixels on each side."""
+    height, width = images.shape[-3:-1]
+    if border < 0 or min(height, width) <= 2 * border:
+        raise ValueError(
+            f"border must be from 0 to below half of each side; got {border} for "
+            f"{height}x{width}."
+        )
+    return images[..., border : height - border, border : width - border, :]
+
+
+# MATLAB's rgb2ycbcr (ITU-R BT.601, studio swing), for RGB and YCbCr in [0, 1].
+YCBCR_MATRIX = (
+    np.array(
+        [
+            [65.481, 128.553, 24.966],
+            [-37.797, -74.203, 112.0],
+            [112.0, -93.786, -18.214],
+        ]
+    )
+    / 255
+)
+YCBCR_OFFSET = np.array([16, 128, 128]) / 255
+RGB_MATRIX = np.linalg.inv(YCBCR_MATRIX)
+
+
+def _mix(images: Array, matrix: np.ndarray) -> Array:
+    xp = _namespace(images)
+    matrix = xp.asarray(matrix, images.dtype)
+    if xp is jnp:
+        return jnp.matmul(images, matrix.T, precision="highest")
+    return images @ matrix.T
+
+
+def rgb_to_ycbcr(rgb: Array) -> Array:
+    """YCbCr [..., 3] (Y in 16/255..235/255) of RGB [..., 3] in [0, 1]."""
+    _check_rgb(rgb)
+    offset = _namespace(rgb).asarray(YCBCR_OFFSET, rgb.dtype)
+    return _mix(rgb, YCBCR_MATRIX) + offset.reshape((1,) * (rgb.ndim - 1) + (3,))
+
+
+def ycbcr_to_rgb(ycbcr: Array) -> Array:
+    """RGB [..., 3], not clipped, of YCbCr [..., 3]."""
+    _check_rgb(ycbcr)
+    offset = _namespace(ycbcr).asarray(YCBCR_OFFSET, ycbcr.dtype)
+    return _mix(ycbcr - offset.reshape((1,) * (ycbcr.ndim - 1) + (3,)), RGB_MATRIX)
+
+
+def rgb_to_y(rgb: Array) -> Array:
+    """Y [..., 1] in 16/255..235/255 of RGB [..., 3] in [0, 1]; not rounded."""
+    _check_rgb(rgb)
+    return _mix(rgb, YCBCR_MATRIX[:1]) + rgb.dtype.type(YCBCR_OFFSET[0])
+
+
+def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
+    """Y [H, W, 1], rounded to 8 bits, of uint8 pixels [H, W, 3] or [H, W, 1].
+
+    What networks of one channel are trained and measured on. A gray image is taken as it
+    is, over the full range (Set14's bridge).
+    """
+    if pixels.shape[-1] == 1:
+        return from_uint(pixels, dtype)
+    return quantise(rgb_to_y(from_uint(pixels, np.float64))).astype(dtype)
+
+
+def _check_rgb(images: Array) -> None:
+    if images.shape[-1] != 3:
+        raise ValueError(f"images must have 3 channels; got shape {images.shape}.")
+
+
+def from_uint(images: np.ndarray, dtype=np.float32) -> np.ndarray:
+    """Floating-point images in [0, 1] of uint8 or uint16 ones, over the full range."""
+    if images.dtype not in (np.uint8, np.uint16):
+        raise TypeError(f"images must be uint8 or uint16; got {images.dtype}.")
+    return images.astype(dtype) / dtype(np.iinfo(images.dtype).max)
+
+
+def to_uint(images: Array, bits: int = 8) -> Array:
+    """uint8 (bits = 8) or uint16 (16) images: clipped to [0, 1], halves rounded up.
+
+    Raises:
+        ValueError: for NumPy images with values that are not finite.
+    """
+    if bits not in (8, 16):
+        raise ValueError(f"bits must be 8 or 16; got {bits}.")
+    xp = _namespace(images)
+    if xp is np and not np.isfinite(images).all():
+        raise ValueError("images must be finite; got NaN or infinity.")
+    top = 2**bits - 1
+    # Values are not negative here, so floor(x + 0.5) rounds as MATLAB does.
+    rounded = xp.floor(xp.clip(images, 0.0, 1.0) * top + 0.5)
+    return rounded.astype(xp.uint8 if bits == 8 else xp.uint16)
+
+
+def quantise(images: Array, bits: int = 8) -> Array:
+    """Floating-point images clipped to [0, 1] and rounded to a multiple of 1/(2^bits-1)."""
+    top = images.dtype.type(2**bits - 1)
+    xp = _namespace(images)
+    return xp.floor(xp.clip(images, 0.0, 1.0) * top + images.dtype.type(0.5)) / top
+
+
+def symmetry(images: Array, index: int) -> Array:
+    """Images [..., H, W, C] under one of the eight symmetries of the square.
+
+    Args:
+        index: 0..7. index % 4 quarter turns counter-clockwise, after a left-right flip
+            where index >= 4; 0 is the identity.
+    """
+    if index not in range(8):
+        raise ValueError(f"index must be from 0 to 7; got {index}.")
+    if index >= 4:
+        images = images[..., ::-1, :]
+    return _namespace(images).rot90(images, index % 4, axes=(-3, -2))
+
+
+def inverse_symmetry(images: Array, index: int) -> Array:
+    """Undoes `symmetry(images, index)`."""
+    if index not in range(8):
+        raise ValueError(f"index must be from 0 to 7; got {index}.")
+    images = _namespace(images).rot90(images, -(index % 4), axes=(-3, -2))
+    return images[..., ::-1, :] if index >= 4 else images
+
+
+METHODS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
+    "bicubic": (_cubic, 4.0),
+    "bilinear": (_linear, 2.0),
+    "lanczos3": (_lanczos3, 6.0),
+    "nearest": (_box, 1.0),
+}

@@ -1,0 +1,38 @@
+"""What training makes small: (sr, hr) [B, H, W, C] -> [B], one number for each image."""
+
+import jax
+import jax.numpy as jnp
+
+
+def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Half the sum of squared errors over all pixels of each image.
+
+    Averaged over the batch it is Caffe's EuclideanLoss, for which the learning rates of
+    SRCNN, VDSR, DRCN and DRRN are meant: its gradient is H * W * C / 2 times that of `mse`.
+    """
+    _check(sr, hr)
+    return 0.5 * jnp.sum((sr - hr) ** 2, axis=(1, 2, 3))
+
+
+def mse(sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Mean squared error of each image."""
+    _check(sr, hr)
+    return jnp.mean((sr - hr) ** 2, axis=(1, 2, 3))
+
+
+def l1(sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Mean absolute error of each image."""
+    _check(sr, hr)
+    return jnp.mean(jnp.abs(sr - hr), axis=(1, 2, 3))
+
+
+def _check(sr, hr):
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
+
+
+LOSSES = {
+    "half_sum_squared": half_sum_squared,
+    "l1": l1,
+    "mse": mse,
+}

@@ -1,0 +1,47 @@
+"""The networks, one file each, and the table of their names.
+
+A network is a Flax module whose class says, as `input`, what it takes: "interpolated"
+(the bicubic-enlarged image, any scale) or "low" (the low-resolution image, enlarged by its
+field `scale`); and whose property `halo` says how many input pixels on each side one
+output pixel depends on.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+
+from jaxsr.models.vdsr import VDSR
+
+
+def make(name: str, **fields) -> nn.Module:
+    """The network of that name in `MODELS`, with its paper's defaults but for `fields`."""
+    if name not in MODELS:
+        raise ValueError(f"network must be one of {sorted(MODELS)}; got {name!r}.")
+    known = fields_of(MODELS[name])
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(f"{name} has the fields {sorted(known)}; got {unknown}.")
+    return MODELS[name](**fields)
+
+
+def name_of(net: nn.Module) -> str:
+    """The name of a network in `MODELS`."""
+    for name, cls in MODELS.items():
+        if type(net) is cls:
+            return name
+    raise ValueError(
+        f"network must be one of {sorted(MODELS)}; got {type(net).__name__}."
+    )
+
+
+def fields_of(net: nn.Module | type[nn.Module]) -> dict:
+    """Name -> value (of a class: default) of a network's own fields."""
+    return {
+        field.name: getattr(net, field.name, None)
+        for field in dataclasses.fields(net)
+        if field.name not in ("parent", "name")
+    }
+
+
+MODELS = {
+    "vdsr": VDSR,
+}

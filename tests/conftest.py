@@ -1,0 +1,36 @@
+"""Eight simulated CPU devices, strict ranks, and where the real images and weights lie."""
+
+import os
+import pathlib
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+flags = os.environ.get("XLA_FLAGS", "")
+if "xla_force_host_platform_device_count" not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8"
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def _folder(variable: str) -> pathlib.Path:
+    folder = os.environ.get(variable)
+    if not folder:
+        pytest.skip(f"${variable} is not set: the real files it points to are needed.")
+    return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> pathlib.Path:
+    """The folder of the image sets (T91, Set5 ...)."""
+    return _folder("JAXSR_DATA")
+
+
+@pytest.fixture(scope="session")
+def weights_dir() -> pathlib.Path:
+    """The folder of the authors' weight files (vdsr/ ...)."""
+    return _folder("JAXSR_WEIGHTS")
