@@ -10,6 +10,7 @@ import dataclasses
 
 import flax.linen as nn
 
+from jaxsr.models.bicubic import Bicubic
 from jaxsr.models.vdsr import VDSR
 
 
@@ -43,5 +44,6 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
 
 
 MODELS = {
+    "bicubic": Bicubic,
     "vdsr": VDSR,
 }

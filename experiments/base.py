@@ -1,0 +1,52 @@
+"""Every setting with its default; an experiment changes what differs.
+
+An epoch is every training patch once (plan "grid") or `data.epoch` updates ("random").
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.epochs = 80.0  # length of the run; fractions are fine
+    config.precision = "float32"  # or "tf32", or "bfloat16" activations
+
+    # A name of jaxsr.models.MODELS and the fields that differ from the paper's.
+    config.network = {"name": "vdsr"}
+    config.color = "y"  # or "rgb"
+    config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
+    config.ema_decay = 0.0  # of the averaged parameters; 0 keeps none
+
+    # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in epochs.
+    config.optim = {"name": "adam"}
+    config.schedule = {"name": "constant", "learning_rate": 1e-4}
+
+    config.data = ml_collections.ConfigDict()
+    config.data.name = "291"  # a set, a folder, "tfds:NAME", or several joined by "+"
+    config.data.dir = ""  # where sets lie; "" is $JAXSR_DATA or ~/.cache/jaxsr/data
+    config.data.strict = False  # True: an error where the set is missing, not `samples`
+    config.data.backend = "tfdata"  # or "device": the set lies on the accelerator
+    config.data.plan = "grid"  # or "random" crops
+    config.data.scales = (2, 3, 4)
+    config.data.patch = 41  # pixels a side, of the network's input
+    config.data.stride = 41  # of the grid, in pixels of the network's input
+    config.data.batch = 64  # patches in an update, over all devices
+    config.data.epoch = 1000  # updates in an epoch of the plan "random"
+    config.data.symmetries = 8  # flips and rotations drawn from; 1 for none
+    config.data.blur = 0.0  # sigma in pixels; 0 is bicubic degradation
+
+    config.validation = ml_collections.ConfigDict()
+    config.validation.name = "validation"  # 20 images that are never trained on
+    config.validation.every = 1.0  # epochs
+
+    config.checkpoint = ml_collections.ConfigDict()
+    config.checkpoint.minutes = 5.0  # between two
+    config.checkpoint.keep = 3  # the newest, beside the best by validation
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.sets = ("Set5", "Set14", "B100", "Urban100")  # those found
+
+    config.log_every = 100  # updates
+    config.updates_per_dispatch = 0  # 0: 1 on a CPU, 32 elsewhere
+    return config.lock()

@@ -1,0 +1,147 @@
+"""A TrainState <-> a directory, by Orbax: asynchronous, atomic, and checked on reading."""
+
+import hashlib
+import logging
+import pathlib
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from jaxsr.step import TrainState
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint of a directory that has some can be restored."""
+
+
+def open_directory(
+    directory: str | pathlib.Path, *, keep: int = 3
+) -> ocp.CheckpointManager:
+    """The manager of a directory's checkpoints, which is made where it is missing.
+
+    Args:
+        keep: how many of the newest stay, beside the best by validation PSNR.
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1; got {keep}.")
+    directory = pathlib.Path(directory).absolute()
+    return ocp.CheckpointManager(
+        directory,
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                [
+                    checkpoint_managers.LatestN(keep),
+                    checkpoint_managers.BestN(
+                        get_metric_fn=lambda metrics: metrics["psnr"],
+                        n=1,
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+            cleanup_tmp_directories=True,
+        ),
+    )
+
+
+def save(
+    manager: ocp.CheckpointManager, state: TrainState, *, psnr: float | None = None
+) -> None:
+    """Begins to save a state under its step; the arrays may be donated at once.
+
+    Returns while the files are being written. A failure of the write is raised by the
+    next `save` or by `close`; a step that is already saved is left alone.
+
+    Args:
+        psnr: in dB on the validation images, where it was just measured.
+    """
+    manager.check_for_errors()
+    step = int(state.step)
+    if step in manager.all_steps():
+        return
+    manager.save(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            digests=ocp.args.JsonSave(_digests(state)),
+        ),
+        metrics=None if psnr is None else {"psnr": float(psnr)},
+    )
+
+
+def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | None:
+    """The newest state that is whole, or None from a directory without checkpoints.
+
+    One that cannot be read, or of which a bit has changed, is reported and put aside as
+    STEP.damaged.
+
+    Args:
+        like: a state of the shapes, types and shardings to be restored to; the number
+            of devices may differ from that of the saving run.
+
+    Raises:
+        CheckpointError: where there are checkpoints, but none is whole.
+    """
+    steps = sorted(manager.all_steps(), reverse=True)
+    for step in steps:
+        try:
+            restored = manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(
+                        jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+                    ),
+                    digests=ocp.args.JsonRestore(),
+                ),
+            )
+            changed = _changed(restored["digests"], _digests(restored["state"]))
+            if not changed:
+                return restored["state"]
+            reason = f"its {', '.join(changed)} differ from what was saved"
+        except Exception as error:  # Orbax raises whatever its parts raise
+            reason = str(error).strip().splitlines()[0] or type(error).__name__
+        damaged = _put_aside(manager, step)
+        logging.warning(
+            "The checkpoint of step %d is damaged: %s. It now lies in %s.",
+            step,
+            reason,
+            damaged,
+        )
+    if steps:
+        raise CheckpointError(
+            f"none of the checkpoints in {manager.directory} (steps {steps}) can be "
+            "restored. Choose another workdir to start anew."
+        )
+    return None
+
+
+def close(manager: ocp.CheckpointManager) -> None:
+    """Waits until everything is written, and raises what went wrong."""
+    manager.wait_until_finished()
+    manager.check_for_errors()
+    manager.close()
+
+
+def _put_aside(manager, step):
+    directory = pathlib.Path(manager.directory)
+    damaged = directory / f"{step}.damaged"
+    if jax.process_index() == 0:
+        (directory / str(step)).rename(damaged)
+    manager.reload()
+    return damaged
+
+
+def _digests(state: TrainState) -> dict[str, str]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    return {
+        jax.tree_util.keystr(path): hashlib.sha256(
+            np.ascontiguousarray(jax.device_get(leaf)).tobytes()
+        ).hexdigest()
+        for path, leaf in leaves
+    }
+
+
+def _changed(saved, restored):
+    names = sorted(saved.keys() | restored.keys())
+    return [name for name in names if saved.get(name) != restored.get(name)]

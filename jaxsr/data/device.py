@@ -1,0 +1,104 @@
+"""The backend for a set that fits: it lies on the accelerator and is cut there.
+
+Needs no TensorFlow, and an update waits for nothing but a few integers.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsr import image
+from jaxsr.data import pairs, patches, sources
+
+
+class Pixels(NamedTuple):
+    """Images [H, W, C] of many sizes, end to end; indexed by [image] or [image, scale]."""
+
+    flat: jax.Array  # [pixels, C] float32
+    start: jax.Array  # int32, of each image's first pixel in `flat`
+    height: jax.Array  # int32
+    width: jax.Array  # int32
+
+
+def make_feed(
+    source: sources.Source,
+    plan: patches.Plan,
+    *,
+    seed: int,
+    scales: tuple[int, ...],
+    patch: int,
+    color: str,
+    input: str,
+    blur: float = 0.0,
+    shard: tuple[int, int] = (0, 1),
+) -> patches.Feed:
+    """The feed whose inputs are rows of the plan and whose cut gathers on the device.
+
+    Args:
+        source: its images are read, degraded at each scale and packed once, here.
+        plan: made for the same scales, patch and input.
+        seed: of the run.
+        scales: that the plan draws from; for input "low" one, as a batch has one size.
+        patch: side of batch["lr"] in pixels.
+        color: "y" or "rgb".
+        input: "interpolated" or "low".
+        blur: as in `image.degrade`.
+        shard: (index, count) of the process whose rows `inputs` yields.
+    """
+    patches.check_scales(input, scales)
+    x, hr = [], []
+    for i in range(len(source.names)):
+        pixels = source.read(i)
+        for scale in scales:
+            pair = pairs.make_pair(pixels, scale, color=color, input=input, blur=blur)
+            x.append(pair[0])
+            hr.append(pair[1])
+    data = (_pack(x, len(scales)), _pack(hr, len(scales)))
+    unit = scales[0] if input == "low" else 1
+
+    def cut(data, rows):
+        return {
+            "lr": _cut(data[0], rows, scales, patch, 1),
+            "hr": _cut(data[1], rows, scales, patch, unit),
+        }
+
+    def inputs(step, count):
+        for i in range(step, step + count):
+            yield patches.shard(plan.rows(seed, i), shard)
+
+    return patches.Feed(data, cut, inputs)
+
+
+def _pack(images: list[np.ndarray], scales: int) -> Pixels:
+    pixels = np.array([x.shape[0] * x.shape[1] for x in images])
+    if pixels.sum() * images[0].shape[2] >= 2**31:
+        raise ValueError(
+            f"the device backend holds at most 2**31 values; got {pixels.sum()} pixels of "
+            f"{images[0].shape[2]} channels. Use the tfdata backend."
+        )
+    start = np.concatenate([[0], np.cumsum(pixels)[:-1]])
+    tables = [start, [x.shape[0] for x in images], [x.shape[1] for x in images]]
+    return Pixels(
+        np.concatenate([x.reshape(-1, x.shape[2]) for x in images]),
+        *(np.asarray(table, np.int32).reshape(-1, scales) for table in tables),
+    )
+
+
+def _cut(pixels: Pixels, rows, scales, patch, unit):
+    """[B, unit * patch, unit * patch, C] for the rows [B, 5] of a plan."""
+    side = unit * patch
+    turns = [lambda x, k=k: image.symmetry(x, k) for k in range(8)]
+
+    def one(row):
+        i = row[patches.IMAGE]
+        scale = jnp.argmax(row[patches.SCALE] == jnp.asarray(scales))
+        width = pixels.width[i, scale]
+        top = row[patches.TOP] % (pixels.height[i, scale] // unit - patch + 1) * unit
+        left = row[patches.LEFT] % (width // unit - patch + 1) * unit
+        offsets = jnp.arange(side)[:, None] * width + jnp.arange(side)[None]
+        index = pixels.start[i, scale] + top * width + left + offsets
+        return jax.lax.switch(row[patches.SYMMETRY], turns, pixels.flat[index])
+
+    return jax.vmap(one)(rows)

@@ -1,0 +1,42 @@
+"""A true image -> what a network is given and what it should return.
+
+The one definition of degradation, for training and for measuring alike.
+"""
+
+import numpy as np
+
+from jaxsr import image
+
+COLORS = {"y": 1, "rgb": 3}  # color -> channels
+
+
+def make_pair(
+    pixels: np.ndarray, scale: int, *, color: str, input: str, blur: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(x, hr), float32 [h, w, C] and [H, W, C] in about [0, 1], of a true image.
+
+    The whole image is cropped to multiples of the scale and reduced by bicubic. Y is
+    rounded to 8 bits before, its low-resolution image is not; for RGB the
+    low-resolution image is rounded, as in the files that RGB networks are compared on.
+
+    Args:
+        pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or three equal colours.
+        scale: >= 1.
+        color: "y" (C = 1) or "rgb" (C = 3).
+        input: "interpolated" (x is enlarged again to the size of hr) or "low".
+        blur: as in `image.degrade`.
+    """
+    if color not in COLORS:
+        raise ValueError(f"color must be one of {sorted(COLORS)}; got {color!r}.")
+    if input not in ("interpolated", "low"):
+        raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
+    if color == "y":
+        hr = image.modcrop(image.luma(pixels), scale)
+        x = image.degrade(hr, scale, blur=blur)
+    else:
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        hr = image.modcrop(image.from_uint(pixels), scale)
+        x = image.quantise(image.degrade(hr, scale, blur=blur))
+    if input == "interpolated":
+        x = image.enlarge(x, scale)
+    return x, hr

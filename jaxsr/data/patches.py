@@ -1,0 +1,175 @@
+"""What the patches of a batch are: a pure function of (seed, step), in NumPy.
+
+A row of a plan is (image, top, left, symmetry, scale). Top and left are in pixels of the
+network's input and are taken modulo the places that fit, so that a plan can also be made
+for images whose sizes are not known beforehand.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+IMAGE, TOP, LEFT, SYMMETRY, SCALE = range(5)
+
+
+class Plan(NamedTuple):
+    """Which patches each update sees."""
+
+    rows: Callable[[int, int], np.ndarray]  # (seed, step) -> int32 [batch, 5]
+    batch: int
+    patches: int  # in an epoch
+    epoch: int  # updates in an epoch, the last of which may reach into the next
+
+
+class Feed(NamedTuple):
+    """A plan being executed: what a compiled training step takes beside its state."""
+
+    data: Any  # arrays that every update may look at; () for none
+    cut: Callable[[Any, Any], dict]  # (data, input) -> {"lr", "hr"}, pure, for jit
+    inputs: Callable[[int, int], Iterator]  # (step, count): yields that of each update
+
+
+def grid_plan(
+    sizes: np.ndarray,
+    *,
+    scales: tuple[int, ...],
+    patch: int,
+    stride: int,
+    batch: int,
+    input: str,
+    symmetries: int = 8,
+) -> Plan:
+    """The plan in which an epoch is every patch of a grid at every scale once.
+
+    Batches run on over the end of an epoch, so none is smaller and no patch is left out.
+
+    Args:
+        sizes: int [N, 2], height and width of each true image.
+        scales: mixed within a batch.
+        patch, stride: of the grid, in pixels of the network's input.
+        batch: patches in an update.
+        input: "interpolated" or "low": what the network's input is.
+        symmetries: how many of the eight are drawn from; 1 is no augmentation.
+    """
+    _check(sizes, scales, patch, batch, symmetries)
+    if stride < 1:
+        raise ValueError(f"stride must be positive; got {stride}.")
+    items = []
+    for i, (height, width) in enumerate(np.asarray(sizes)):
+        for scale in scales:
+            unit = scale if input == "low" else 1
+            tops = np.arange(0, (height - height % scale) // unit - patch + 1, stride)
+            lefts = np.arange(0, (width - width % scale) // unit - patch + 1, stride)
+            top, left = (grid.ravel() for grid in np.meshgrid(tops, lefts))
+            rows = np.zeros((len(top), 5), np.int32)
+            rows[:, IMAGE], rows[:, TOP], rows[:, LEFT] = i, top, left
+            rows[:, SCALE] = scale
+            items.append(rows)
+    items = np.concatenate(items)
+    if not len(items):
+        raise ValueError(
+            f"no image is large enough for a patch of {patch}x{patch} at a scale of "
+            f"{scales}; the largest has {np.max(sizes, axis=0).tolist()} pixels."
+        )
+
+    @functools.lru_cache(maxsize=2)
+    def of_epoch(seed, epoch):
+        rng = np.random.default_rng([seed, epoch])
+        rows = items[rng.permutation(len(items))]
+        rows[:, SYMMETRY] = rng.integers(symmetries, size=len(items))
+        return rows
+
+    def rows(seed, step):
+        index = step * batch + np.arange(batch)
+        return np.stack(
+            [of_epoch(seed, i // len(items))[i % len(items)] for i in index]
+        )
+
+    return Plan(rows, batch, len(items), -(-len(items) // batch))
+
+
+def random_plan(
+    count: int,
+    *,
+    scales: tuple[int, ...],
+    patch: int,
+    batch: int,
+    epoch: int,
+    input: str,
+    sizes: np.ndarray | None = None,
+    symmetries: int = 8,
+) -> Plan:
+    """The plan of one patch at a random place from each of `count` images in turn.
+
+    The images are gone through in a new order each time; an epoch is `epoch` updates. It
+    needs no sizes, so it also serves images that are streamed.
+
+    Args:
+        scales: one is drawn for each patch.
+        patch: side in pixels of the network's input.
+        batch: patches in an update.
+        input: "interpolated" or "low": what the network's input is.
+        sizes: int [count, 2] where known, so that small images are refused at once.
+        symmetries: how many of the eight are drawn from; 1 is no augmentation.
+    """
+    _check(np.ones((count, 2)), scales, patch, batch, symmetries)
+    if epoch < 1:
+        raise ValueError(f"epoch must be at least one update; got {epoch}.")
+    least = patch * (max(scales) if input == "low" else 1)
+    small = [] if sizes is None else np.flatnonzero(np.min(sizes, axis=1) < least)
+    if len(small):
+        raise ValueError(
+            f"images need {least} pixels a side for these patches; {len(small)} of "
+            f"{count} have fewer, the first is number {small[0]}. Leave them out, or make "
+            "the patch smaller."
+        )
+
+    @functools.lru_cache(maxsize=2)
+    def order(seed, turn):
+        return np.random.default_rng([seed, 0, turn]).permutation(count)
+
+    def rows(seed, step):
+        index = step * batch + np.arange(batch)
+        rng = np.random.default_rng([seed, 1, step])
+        out = np.empty((batch, 5), np.int32)
+        out[:, IMAGE] = [order(seed, i // count)[i % count] for i in index]
+        out[:, (TOP, LEFT)] = rng.integers(2**31 - 1, size=(batch, 2))
+        out[:, SYMMETRY] = rng.integers(symmetries, size=batch)
+        out[:, SCALE] = rng.choice(scales, size=batch)
+        return out
+
+    return Plan(rows, batch, epoch * batch, epoch)
+
+
+def _check(sizes, scales, patch, batch, symmetries):
+    if not len(sizes):
+        raise ValueError("a plan needs at least one image; got none.")
+    if not scales or min(scales) < 1:
+        raise ValueError(f"scales must be positive; got {scales}.")
+    if patch < 1 or batch < 1:
+        raise ValueError(f"patch and batch must be positive; got {patch} and {batch}.")
+    if symmetries not in range(1, 9):
+        raise ValueError(f"symmetries must be from 1 to 8; got {symmetries}.")
+
+
+def check_scales(input: str, scales: tuple[int, ...]) -> None:
+    """Raises ValueError where the patches of a batch would differ in size."""
+    if input == "low" and len(scales) > 1:
+        raise ValueError(
+            "a network that enlarges by itself is trained at one scale; got "
+            f"{tuple(scales)}."
+        )
+
+
+def shard(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
+    """The rows of process `index` of `count`, for shard = (index, count)."""
+    index, count = shard
+    if len(rows) % count:
+        raise ValueError(
+            f"a batch of {len(rows)} does not divide by {count} processes. "
+            "Set data.batch to a multiple."
+        )
+    each = len(rows) // count
+    return rows[index * each : (index + 1) * each]

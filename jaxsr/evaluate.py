@@ -1,0 +1,99 @@
+"""A model and benchmark sets -> rows of scores, by the one protocol of `PROTOCOLS`."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxsr import image, metrics, models, tiling, weights
+from jaxsr.data import pairs, sources
+
+# color -> how it is measured, said beside every figure
+PROTOCOLS = {
+    "y": (
+        "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
+        "not rounded, output rounded to 8 bits, border of `scale` pixels left out, mean "
+        "over images"
+    ),
+    "rgb": (
+        "RGB, bicubic degradation, low resolution and output rounded to 8 bits, Y of "
+        "both, border of `scale` pixels left out, mean over images"
+    ),
+}
+
+
+class Score(NamedTuple):
+    """What a model reached on one image, or on average over a set."""
+
+    network: str
+    data: str  # name of the set
+    image: str  # its file; "mean" for the whole set
+    scale: int
+    psnr: float  # dB
+    ssim: float
+
+
+def bicubic() -> weights.Model:
+    """The baseline: a model without weights, at any scale."""
+    net = models.make("bicubic")
+    card = weights.make_card(net, color="y", scales=[], trained_on="nothing")
+    return weights.Model(net, {}, card)
+
+
+def restore_image(
+    model: weights.Model, pixels: np.ndarray, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
+
+    Both are Y as the protocol compares them, before the border is left out.
+
+    Args:
+        model: of either colour.
+        pixels: the true image, uint8 [H, W, 1 or 3].
+        scale: by which it is reduced.
+    """
+    color, net = model.card["color"], model.net
+    x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input)
+    sr = image.quantise(tiling.apply(net, model.variables, x))
+    if color == "rgb":
+        sr, hr = image.rgb_to_y(sr), image.rgb_to_y(hr)
+    return sr, hr
+
+
+def evaluate(
+    model: weights.Model,
+    source: sources.Source,
+    scales: Iterable[int],
+    *,
+    label: str | None = None,
+) -> Iterator[Score]:
+    """Yields the score of each image, and after each scale the mean over the set.
+
+    Args:
+        model: what is measured.
+        source: the true images.
+        scales: integer factors.
+        label: what rows call the model; its network's name unless given.
+    """
+    label = label or model.card["network"]
+    for scale in scales:
+        scores = []
+        for i, name in enumerate(source.names):
+            sr, hr = restore_image(model, source.read(i), scale)
+            psnr, ssim = _measure(sr[None], hr[None], border=scale)
+            scores.append(
+                Score(label, source.name, name, scale, float(psnr[0]), float(ssim[0]))
+            )
+            yield scores[-1]
+        means = np.mean([(s.psnr, s.ssim) for s in scores], axis=0).tolist()
+        yield Score(label, source.name, "mean", scale, *means)
+
+
+@functools.partial(jax.jit, static_argnames="border")
+def _measure(sr, hr, border):
+    return (
+        metrics.psnr(sr, hr, border=border),
+        metrics.ssim(sr, hr, border=border),
+    )

@@ -1,0 +1,47 @@
+"""python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.KEY=VALUE]"""
+
+import os
+import pathlib
+import sys
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from jaxsr import train
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Join the other hosts first. A TPU pod and Slurm say by themselves who they are; "
+    "elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
+)
+
+
+def _integer(variable: str) -> int | None:
+    value = os.environ.get(variable)
+    return None if value is None else int(value)
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize(
+            num_processes=_integer("JAX_NUM_PROCESSES"),
+            process_id=_integer("JAX_PROCESS_ID"),
+        )
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    try:
+        train.train(_CONFIG.value, _WORKDIR.value or f"runs/{name}")
+    except (ValueError, FileNotFoundError, FloatingPointError, RuntimeError) as error:
+        if flags.FLAGS.pdb_post_mortem or os.environ.get("JAXSR_TRACEBACK"):
+            raise
+        sys.exit(f"error: {error}\n(JAXSR_TRACEBACK=1 shows where.)")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)

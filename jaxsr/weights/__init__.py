@@ -1,0 +1,199 @@
+"""A trained model as one .safetensors file: its variables, and a card of what it is.
+
+The shipped models lie beside this file.
+"""
+
+import json
+import os
+import pathlib
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from jaxsr import models
+
+FOLDER = pathlib.Path(__file__).parent
+SUFFIX = ".safetensors"
+
+
+class Model(NamedTuple):
+    """A trained network: `net.apply(variables, x)`.
+
+    The card holds JSON values alone: "network", its name in models.MODELS, and its
+    "fields"; "color", what its channels are: "y" or "rgb"; "scales", the list of those
+    it is for; "trained_on"; "step", its updates, or None; "scores", data set -> "x2" ->
+    {"psnr", "ssim"}, maybe empty; "digest", the SHA-256 of config and data, or of the
+    file it was imported from. It may hold more, as the "protocol" of the scores.
+    """
+
+    net: nn.Module
+    variables: dict
+    card: dict
+
+
+def make_card(
+    net: nn.Module,
+    *,
+    color: str,
+    scales: list[int],
+    trained_on: str,
+    step: int | None = None,
+    scores: dict | None = None,
+    digest: str = "",
+    **more,
+) -> dict:
+    """The card of a `Model`; its network and fields are those of `net`."""
+    _channels(color)
+    card = {
+        "network": models.name_of(net),
+        "fields": models.fields_of(net),
+        "color": color,
+        "scales": scales,
+        "trained_on": trained_on,
+        "step": step,
+        "scores": scores or {},
+        "digest": digest,
+    }
+    return json.loads(json.dumps(card | more, allow_nan=False))
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with jaxsr."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def save(path: str | os.PathLike, model: Model) -> None:
+    """Writes a model; where that fails, what was at `path` before is still there."""
+    check(model)
+    path = pathlib.Path(path)
+    flat = traverse_util.flatten_dict(model.variables, sep="/")
+    tensors = {name: np.ascontiguousarray(x) for name, x in flat.items()}
+    card = json.dumps(model.card, allow_nan=False)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load(name_or_path: str | os.PathLike) -> Model:
+    """A saved model, its variables in float32.
+
+    Args:
+        name_or_path: one of `shipped()` (as a string; a pathlib.Path never is), a
+            .safetensors file, or a run directory that holds model.safetensors.
+
+    Raises:
+        FileNotFoundError: where it is none of these.
+        ValueError: where the file is cut or foreign, or its card and tensors disagree.
+    """
+    path = _find(name_or_path)
+    try:
+        tensors, card = _read(path)
+        tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
+        variables = traverse_util.unflatten_dict(tensors, sep="/")
+        model = Model(_net(card), variables, card)
+        check(model)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Cannot load {path}: {error}") from error
+    return model
+
+
+def init_shapes(net: nn.Module, channels: int) -> dict:
+    """The variables of a network as jax.ShapeDtypeStruct; computes nothing."""
+    x = jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.float32)
+    return jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
+
+
+def check(model: Model) -> None:
+    """Raises a ValueError where network or tensors are not what the card says.
+
+    The message lists every missing, unexpected or misshapen tensor.
+    """
+    net, variables, card = model
+    if net != _net(card):
+        raise ValueError(
+            f"the card must be the network's, made by make_card; got {card} for {net}."
+        )
+    expected = _shapes(init_shapes(net, _channels(card["color"])))
+    found = _shapes(variables)
+    wrong = [
+        f"{name}: expected {expected.get(name, 'nothing')}, "
+        f"found {found.get(name, 'nothing')}"
+        for name in sorted(expected | found)
+        if expected.get(name) != found.get(name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"the tensors must be those of {card['network']} with {card['fields']}. "
+            + "; ".join(wrong)
+        )
+
+
+def _find(name_or_path):
+    if name_or_path in shipped():
+        return FOLDER / f"{name_or_path}{SUFFIX}"
+    path = pathlib.Path(name_or_path)
+    if path.is_dir():
+        path = path / f"model{SUFFIX}"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A model must be one of the shipped {shipped()}, a {SUFFIX} file, or a "
+            f"run directory that holds model{SUFFIX}; got {str(name_or_path)!r}."
+        )
+    return path
+
+
+def _read(path):
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"it is not a whole {SUFFIX} file ({error}). Copy or save it again; "
+            "published.import_weights reads authors' files."
+        ) from error
+    if "jaxsr" not in metadata:
+        raise ValueError(
+            "its metadata must hold a card under 'jaxsr', as weights.save writes it; "
+            f"got {sorted(metadata)}."
+        )
+    return tensors, json.loads(metadata["jaxsr"])
+
+
+def _net(card):
+    if missing := sorted({"network", "fields", "color"} - set(card)):
+        raise ValueError(f"its card lacks {missing}; got {sorted(card)}.")
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in card["fields"].items()
+    }  # JSON has no tuples, and a module with a list in it cannot be hashed by jit
+    return models.make(card["network"], **fields)
+
+
+def _channels(color):
+    if color not in CHANNELS:
+        raise ValueError(f"color must be one of {sorted(CHANNELS)}; got {color!r}.")
+    return CHANNELS[color]
+
+
+def _shapes(variables):
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    return {name: tuple(x.shape) for name, x in flat.items()}
+
+
+CHANNELS = {
+    "y": 1,
+    "rgb": 3,
+}

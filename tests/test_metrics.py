@@ -1,0 +1,60 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.metrics
+
+from jaxsr import image, metrics
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.1, 20.0), (0.01, 40.0)])
+def test_psnr_of_a_constant_error_is_known(error, expected):
+    hr = jnp.full([2, 8, 8, 3], 0.5)
+    score = metrics.psnr(hr + error, hr, border=1)
+    np.testing.assert_allclose(score, [expected] * 2, rtol=1e-5)
+
+
+def test_psnr_ignores_the_border_and_is_infinite_for_equal_images():
+    hr = jnp.full([1, 8, 8, 1], 0.5)
+    sr = hr.at[:, 0].set(1.0).at[:, :, -1].set(0.0)
+    assert np.isinf(metrics.psnr(sr, hr, border=1))[0]
+    assert np.isfinite(metrics.psnr(sr, hr, border=0))[0]
+
+
+def test_ssim_is_that_of_scikit_image(data_dir):
+    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
+    hr = image.luma(pixels)
+    sr = image.quantise(image.enlarge(image.degrade(hr[:255, :255], 3), 3))
+    score = metrics.ssim(jnp.asarray(sr)[None], jnp.asarray(hr)[None, :255, :255], border=3)
+    inside = slice(3, -3)
+    _, full = skimage.metrics.structural_similarity(
+        sr[inside, inside, 0].astype(np.float64),
+        hr[:255, :255][inside, inside, 0].astype(np.float64),
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    np.testing.assert_allclose(score[0], full[5:-5, 5:-5].mean(), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+def test_metrics_score_each_image_alone(name):
+    rng = np.random.default_rng(0)
+    sr, hr = jnp.asarray(rng.random((2, 3, 20, 18, 1), np.float32))
+    score = metrics.METRICS[name]
+    one = [score(sr[i : i + 1], hr[i : i + 1], border=2)[0] for i in range(3)]
+    np.testing.assert_allclose(score(sr, hr, border=2), one, rtol=1e-4)
+    grads = jax.grad(lambda x: score(x, hr, border=2).sum())(sr)
+    assert np.isfinite(grads).all() and (grads != 0).any()
+    with pytest.raises(ValueError, match="must match"):
+        score(sr, hr[:1], border=2)
+
+
+def test_ssim_of_equal_images_is_one_and_of_tiny_ones_refused():
+    hr = jnp.asarray(np.random.default_rng(0).random((1, 11, 11, 1), np.float32))
+    np.testing.assert_allclose(metrics.ssim(hr, hr, border=0), 1.0, atol=1e-5)
+    with pytest.raises(ValueError, match="11 pixels.*got 9x9"):
+        metrics.ssim(hr, hr, border=1)

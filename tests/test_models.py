@@ -1,0 +1,120 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsr import models
+
+# name, fields, channels, parameters of the paper's network
+PARAMETERS = [
+    ("bicubic", {}, 1, 0),
+    ("vdsr", {}, 1, 665_921),
+    ("vdsr", {"residual": False}, 1, 665_921),
+]
+
+# The smallest form of each, for what does not depend on size.
+SMALL = [
+    ("bicubic", {}),
+    ("vdsr", {"depth": 4, "width": 5}),
+    ("vdsr", {"depth": 2, "width": 3, "residual": False}),
+]
+
+
+def init(net, size=(16, 18), channels=1):
+    x = jnp.asarray(np.random.default_rng(0).random((2, *size, channels), np.float32))
+    return net.init(jax.random.key(0), x), x
+
+
+@pytest.mark.parametrize(("name", "fields", "channels", "expected"), PARAMETERS)
+def test_parameter_count_is_the_papers(name, fields, channels, expected):
+    net = models.make(name, **fields)
+    x = jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.float32)
+    shapes = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
+    leaves = jax.tree.leaves(shapes.get("params", {}))
+    assert sum(leaf.size for leaf in leaves) == expected
+
+
+def test_every_network_has_its_rows():
+    for rows in (PARAMETERS, SMALL):
+        assert {row[0] for row in rows} == set(models.MODELS)
+
+
+@pytest.mark.parametrize(("name", "fields"), SMALL)
+def test_halo_is_the_support_of_a_gradient(name, fields):
+    net = models.make(name, **fields)
+    side = 2 * net.halo + 5
+    variables, x = init(net, (side, side))
+    centre = side // 2
+
+    def output(x):
+        return net.apply(variables, x)[:, centre, centre].sum()
+
+    support = np.zeros((side, side), bool)
+    for seed in range(5):  # a ReLU can hide a path from one input
+        x = jax.random.normal(jax.random.key(seed), x.shape)
+        support |= np.any(jax.grad(output)(x) != 0, axis=(0, 3))
+    rows, columns = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
+    for reached in (rows, columns):
+        assert reached.min() == centre - net.halo
+        assert reached.max() == centre + net.halo
+
+
+@pytest.mark.parametrize(("name", "fields"), SMALL)
+@pytest.mark.parametrize("size", [(1, 1), (3, 17)])
+def test_odd_sizes_and_gradients_are_finite(name, fields, size):
+    net = models.make(name, **fields)
+    variables, x = init(net, size)
+    y = net.apply(variables, x)
+    assert y.shape == x.shape and y.dtype == jnp.float32
+    grads = jax.grad(lambda v: net.apply(v, x).sum())(variables)
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_residual_vdsr_adds_its_input():
+    net = models.make("vdsr", depth=3, width=4)
+    plain = models.make("vdsr", depth=3, width=4, residual=False)
+    variables, x = init(net)
+    np.testing.assert_allclose(
+        net.apply(variables, x), x + plain.apply(variables, x), atol=1e-6
+    )
+
+
+def test_vdsr_is_initialised_by_fan_in():
+    variables, _ = init(models.make("vdsr"))
+    params = variables["params"]
+    for name, fan_in in (("conv_0", 9), ("conv_5", 576), ("conv_out", 576)):
+        std = np.std(params[name]["kernel"])
+        np.testing.assert_allclose(std, np.sqrt(2 / fan_in), rtol=0.12)
+        assert (params[name]["bias"] == 0).all()
+
+
+def test_vdsr_output_is_what_it_was():
+    # Also computed with scipy.signal.correlate2d in float64, layer by layer.
+    golden = [0.2137801, 0.6183231, 1.2971100]
+    net = models.make("vdsr", depth=5, width=8)
+    x = jnp.linspace(0, 1, 35).reshape(1, 5, 7, 1)
+    variables = jax.tree.map(
+        lambda p: jnp.sin(jnp.arange(p.size, dtype=jnp.float32)).reshape(p.shape) / 4,
+        jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x),
+    )
+    y = net.apply(variables, x)[0, :, :, 0]
+    np.testing.assert_allclose([y[0, 0], y[2, 3], y[4, 6]], golden, rtol=1e-5)
+
+
+def test_bfloat16_activations_leave_parameters_and_sum_in_float32():
+    net = models.make("vdsr", depth=4, width=8, dtype="bfloat16")
+    variables, x = init(net)
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(variables))
+    y = net.apply(variables, x)
+    full = models.make("vdsr", depth=4, width=8).apply(variables, x)
+    assert y.dtype == jnp.float32
+    assert 0 < np.abs(y - full).max() < 0.05
+
+
+def test_wrong_names_are_answered_with_the_right_ones():
+    with pytest.raises(ValueError, match=r"\['bicubic', 'vdsr'.*\]; got 'vdrs'"):
+        models.make("vdrs")
+    with pytest.raises(ValueError, match=r"'depth'.*got \['dept'\]"):
+        models.make("vdsr", dept=3)
+    with pytest.raises(ValueError, match="at least 2; got 1"):
+        init(models.make("vdsr", depth=1))

@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxsr import optim
+
+GRADS = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])}
+
+
+def test_clip_by_norm_bounds_the_global_norm_by_theta_over_the_rate():
+    clip = optim.clip_by_learning_rate(0.01, lambda count: 0.1 * 0.1**count)
+    state = clip.init(GRADS)
+    for bound in (0.1, 1.0):
+        updates, state = clip.update(GRADS, state)
+        np.testing.assert_allclose(updates["a"], [3 / 5 * bound, 0], rtol=1e-6)
+        np.testing.assert_allclose(optax.tree.norm(updates), bound, rtol=1e-6)
+        assert state.clipped == 1
+    updates, state = clip.update(GRADS, state)  # the bound is now 10
+    np.testing.assert_allclose(updates["b"], GRADS["b"])
+    assert state.clipped == 0 and state.count == 3
+
+
+def test_clip_by_value_bounds_each_element_and_counts_them():
+    clip = optim.clip_by_learning_rate(0.35, lambda count: 0.1, by="value")
+    updates, state = clip.update(GRADS, clip.init(GRADS))
+    np.testing.assert_allclose(updates["a"], [3.0, 0.0])
+    np.testing.assert_allclose(updates["b"], [[3.5]])
+    np.testing.assert_allclose(state.clipped, 1 / 3)
+
+
+@pytest.mark.parametrize("by", sorted(optim.CLIPS))
+def test_clip_keeps_zero_gradients_and_types(by):
+    zeros = jax.tree.map(lambda g: jnp.zeros_like(g, jnp.bfloat16), GRADS)
+    clip = optim.clip_by_learning_rate(0.01, lambda count: 0.1, by=by)
+    updates, _ = clip.update(zeros, clip.init(zeros))
+    for leaf in jax.tree.leaves(updates):
+        assert leaf.dtype == jnp.bfloat16 and (leaf == 0).all()
+
+
+def test_clip_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="positive; got 0"):
+        optim.clip_by_learning_rate(0, lambda count: 0.1)
+    with pytest.raises(ValueError, match=r"\['norm', 'value'\]; got 'max'"):
+        optim.clip_by_learning_rate(0.01, lambda count: 0.1, by="max")
+
+
+def test_sgd_is_caffes_update_by_hand():
+    """Clip, then decay, then momentum, for two updates."""
+    tx = optim.sgd(
+        lambda count: 0.1, momentum=0.9, weight_decay=0.5, clip="norm", theta=0.2
+    )
+    param = jnp.array([1.0])
+    state = tx.init(param)
+    trace, expected = 0.0, 1.0
+    for grad in (10.0, 1.0):
+        updates, state = tx.update(jnp.array([grad]), state, param)
+        param = optax.apply_updates(param, updates)
+        trace = 0.9 * trace + min(grad, 2.0) + 0.5 * expected
+        expected -= 0.1 * trace
+        np.testing.assert_allclose(param, [expected], rtol=1e-6)
+
+
+def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
+    grads = jnp.array([5.0])
+    tx = optim.adam(lambda count: 0.01)
+    updates, _ = tx.update(grads, tx.init(grads), grads)
+    np.testing.assert_allclose(updates, [-0.01], rtol=1e-4)
+    tx = optim.adam(lambda count: 0.01, weight_decay=0.1)
+    updates, _ = tx.update(grads, tx.init(grads), grads)
+    np.testing.assert_allclose(updates, [-0.01 - 0.01 * 0.1 * 5], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expected"),
+    [
+        ("constant", {}, [0.1, 0.1, 0.1]),
+        ("step", {"factor": 0.1, "every": 2}, [0.1, 0.01, 0.001]),
+        ("cosine", {}, [0.1, 0.05, 0.0]),
+        ("cosine", {"final": 0.5}, [0.1, 0.075, 0.05]),
+    ],
+)
+def test_schedules_count_in_epochs(name, fields, expected):
+    schedule = optim.SCHEDULES[name](0.1, epoch=10, epochs=4, **fields)
+    values = [schedule(step) for step in (0, 20, 40)]
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-9)
+    if name == "step":
+        np.testing.assert_allclose(schedule(19), 0.1, rtol=1e-6)

@@ -1,0 +1,187 @@
+import errno
+import json
+import os
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jaxsr import models, weights
+
+FACTS = {"color": "y", "scales": [2, 3, 4], "trained_on": "T91"}
+
+
+def make_model(net=None, seed=0):
+    net = net or models.make("vdsr", depth=3, width=4)
+    variables = net.init(jax.random.key(seed), jnp.zeros([1, 8, 8, 1]))
+    return weights.Model(net, variables, weights.make_card(net, **FACTS, step=7))
+
+
+def assert_same(found, expected):
+    assert found.net == expected.net
+    assert found.card == expected.card
+    jax.tree.map(np.testing.assert_array_equal, found.variables, expected.variables)
+    assert {x.dtype for x in jax.tree.leaves(found.variables)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("by", ["file", "run directory", "shipped name"])
+def test_a_saved_model_is_loaded_bit_for_bit(tmp_path, monkeypatch, by):
+    model = make_model()
+    file = tmp_path / "model.safetensors"
+    weights.save(file, model)
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    name_or_path = {"file": file, "run directory": tmp_path, "shipped name": "model"}
+    assert_same(weights.load(name_or_path[by]), model)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_loaded_as_float32(tmp_path, dtype):
+    model = make_model()
+    half = jax.tree.map(lambda x: x.astype(dtype), model.variables)
+    weights.save(tmp_path / "half.safetensors", model._replace(variables=half))
+    expected = jax.tree.map(lambda x: x.astype("float32"), half)
+    found = weights.load(tmp_path / "half.safetensors")
+    assert_same(found, model._replace(variables=expected))
+
+
+class Toy(nn.Module):
+    scales: tuple[int, ...] = (2, 3)
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.BatchNorm(use_running_average=True, name="bn")(x)
+
+
+def test_batch_statistics_and_tuple_fields_survive(tmp_path, monkeypatch):
+    monkeypatch.setitem(models.MODELS, "toy", Toy)
+    model = make_model(Toy(scales=(2, 4)))
+    weights.save(tmp_path / "toy.safetensors", model)
+    found = weights.load(tmp_path / "toy.safetensors")
+    assert_same(found, model)
+    assert set(found.variables) == {"params", "batch_stats"}
+    assert hash(found.net) == hash(model.net)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, call
+):
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "model.safetensors"
+    old = make_model(seed=0)
+    weights.save(file, old)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(os, call, fail)
+        weights.save(file, make_model(seed=1))
+    assert list(tmp_path.iterdir()) == [file]
+    assert_same(weights.load(file), old)
+
+
+def test_save_refuses_what_the_card_does_not_say(tmp_path):
+    model = make_model()
+    other = make_model(models.make("vdsr", depth=4, width=4))
+    with pytest.raises(ValueError, match="make_card"):
+        weights.save(tmp_path / "x", model._replace(card=other.card))
+    with pytest.raises(ValueError, match="params/conv_2/kernel: expected nothing"):
+        weights.save(tmp_path / "x", model._replace(variables=other.variables))
+    assert not list(tmp_path.iterdir())
+
+
+BROKEN = {
+    "a cut file": (lambda whole: whole[:-1], "not a whole .safetensors file"),
+    "a cut header": (lambda whole: whole[:50], "not a whole .safetensors file"),
+    "an empty file": (lambda whole: b"", "not a whole .safetensors file"),
+    "a text file": (lambda whole: b"weights\n" * 99, "not a whole .safetensors file"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_refused_by_name(tmp_path, kind):
+    broken, message = BROKEN[kind]
+    file = tmp_path / "model.safetensors"
+    weights.save(file, make_model())
+    file.write_bytes(broken(file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{file}.*{message}"):
+        weights.load(file)
+
+
+CARDS = {
+    "no metadata": (None, "must hold a card"),
+    "foreign metadata": ({"format": "pt"}, r"must hold a card.*\['format'\]"),
+    "no JSON": ({"jaxsr": "vdsr"}, "Expecting value"),
+    "half a card": ({"jaxsr": '{"color": "y"}'}, r"lacks \['fields', 'network'\]"),
+    "an unknown network": ({"network": "x"}, "one of .*vdsr.*got 'x'"),
+    "an unknown field": ({"fields": {"layers": 3}}, r"depth.*got \['layers'\]"),
+    "an unknown colour": ({"color": "cmyk"}, r"\['rgb', 'y'\]; got 'cmyk'"),
+    "an impossible network": ({"fields": {"depth": 1}}, "depth must be at least 2"),
+}
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_a_wrong_card_is_refused_with_the_way_out(tmp_path, kind):
+    change, message = CARDS[kind]
+    model, file = make_model(), tmp_path / "model.safetensors"
+    if change and change.keys() <= model.card.keys():
+        change = {"jaxsr": json.dumps(model.card | change)}
+    safetensors.numpy.save_file({"x": np.zeros(3, np.float32)}, file, change)
+    with pytest.raises(ValueError, match=f"{file}.*{message}"):
+        weights.load(file)
+
+
+def test_tensors_that_do_not_fit_are_all_listed(tmp_path):
+    model, file = make_model(), tmp_path / "model.safetensors"
+    tensors = {
+        f"params/{layer}/{name}": np.asarray(x)
+        for layer, tensors in model.variables["params"].items()
+        for name, x in tensors.items()
+    }
+    del tensors["params/conv_0/bias"]
+    tensors["params/conv_1/kernel"] = np.zeros([5, 5, 4, 4], np.float32)
+    tensors["params/extra"] = np.zeros([2], np.float32)
+    safetensors.numpy.save_file(tensors, file, {"jaxsr": json.dumps(model.card)})
+    with pytest.raises(ValueError) as caught:
+        weights.load(file)
+    _, listed = str(caught.value).split("residual': True, 'dtype': 'float32'}. ")
+    assert listed.split("; ") == [
+        "params/conv_0/bias: expected (4,), found nothing",
+        "params/conv_1/kernel: expected (3, 3, 4, 4), found (5, 5, 4, 4)",
+        "params/extra: expected nothing, found (2,)",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["vdsrr", "no/such.safetensors", ""])
+def test_an_unknown_name_is_answered_with_the_shipped_ones(
+    tmp_path, monkeypatch, missing
+):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("vdsr", "edsr"):
+        weights.save(tmp_path / f"{name}.safetensors", make_model())
+    assert weights.shipped() == ["edsr", "vdsr"]
+    with pytest.raises(FileNotFoundError, match=rf"\['edsr', 'vdsr'\].*'{missing}'"):
+        weights.load(missing)
+
+
+def test_the_card_names_network_and_fields_and_takes_json_alone():
+    net = models.make("vdsr", depth=3)
+    card = weights.make_card(net, **FACTS, protocol="Y")
+    assert card["network"] == "vdsr"
+    assert card["fields"] == models.fields_of(net)
+    assert card["protocol"] == "Y"
+    with pytest.raises(TypeError, match="JSON"):
+        weights.make_card(net, **FACTS, scores={"Set5": jnp.zeros([2])})
+    with pytest.raises(ValueError, match="color must be one of .*'Y'"):
+        weights.make_card(net, **FACTS | {"color": "Y"})
+
+
+def test_the_shapes_are_those_of_the_variables():
+    net = models.make("vdsr", depth=3, width=4)
+    variables = net.init(jax.random.key(0), jnp.zeros([1, 8, 8, 3]))
+    expected = jax.tree.map(lambda x: (x.shape, x.dtype), variables)
+    shapes = weights.init_shapes(net, 3)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes) == expected
