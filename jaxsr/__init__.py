@@ -1,0 +1,51 @@
+"""Single-image super-resolution in JAX: the classic networks, exact to their papers.
+
+    model = jaxsr.load("runs/vdsr")
+    large = jaxsr.upscale(photo, 2.5, model)
+
+The rooms are plain modules of pure functions (jaxsr.image, jaxsr.models, jaxsr.optim ...),
+brought in when they are first used.
+"""
+
+import importlib
+
+_ROOMS = (
+    "checkpoint",
+    "data",
+    "enlarge",
+    "evaluate",
+    "image",
+    "logs",
+    "losses",
+    "metrics",
+    "models",
+    "objectives",
+    "optim",
+    "published",
+    "report",
+    "step",
+    "tiling",
+    "train",
+    "weights",
+)
+_MEMBERS = {
+    "Model": "weights",
+    "load": "weights",
+    "save": "weights",
+    "upscale": "enlarge",
+}
+
+__all__ = sorted([*_ROOMS, *_MEMBERS])
+__version__ = "0.1.0"
+
+
+def __getattr__(name):
+    if name in _MEMBERS:
+        return getattr(importlib.import_module(f"jaxsr.{_MEMBERS[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxsr.{name}")
+    raise AttributeError(f"jaxsr has {', '.join(__all__)}; got {name!r}.")
+
+
+def __dir__():
+    return __all__

@@ -63,11 +63,7 @@ def restore_image(
 
 
 def evaluate(
-    model: weights.Model,
-    source: sources.Source,
-    scales: Iterable[int],
-    *,
-    label: str | None = None,
+    model: weights.Model, source: sources.Source, scales: Iterable[int]
 ) -> Iterator[Score]:
     """Yields the score of each image, and after each scale the mean over the set.
 
@@ -75,9 +71,8 @@ def evaluate(
         model: what is measured.
         source: the true images.
         scales: integer factors.
-        label: what rows call the model; its network's name unless given.
     """
-    label = label or model.card["network"]
+    label = model.card["network"]
     for scale in scales:
         scores = []
         for i, name in enumerate(source.names):
@@ -89,6 +84,15 @@ def evaluate(
             yield scores[-1]
         means = np.mean([(s.psnr, s.ssim) for s in scores], axis=0).tolist()
         yield Score(label, source.name, "mean", scale, *means)
+
+
+def compare(
+    model: weights.Model, benchmarks: Iterable[sources.Source], scales: Iterable[int]
+) -> Iterator[Score]:
+    """Yields the scores of bicubic and of a model, set by set."""
+    for source in benchmarks:
+        for scored in (bicubic(), model):
+            yield from evaluate(scored, source, scales)
 
 
 @functools.partial(jax.jit, static_argnames="border")

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jaxsr import train
@@ -28,6 +28,7 @@ def _integer(variable: str) -> int | None:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
     if _DISTRIBUTED.value:
         jax.distributed.initialize(
             num_processes=_integer("JAX_NUM_PROCESSES"),

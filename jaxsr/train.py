@@ -164,6 +164,7 @@ class _Run:
         inputs = self.feed.inputs(self.step, self.total - self.step)
         data = jax.device_put(self.feed.data, self.replicated)
         saved_at, pending = time.monotonic(), None
+        self.since = (self.step, time.monotonic())
         bar = tqdm.tqdm(
             total=self.total,
             initial=self.step,
@@ -230,14 +231,16 @@ class _Run:
             )
             if means:
                 means["learning_rate"] = float(self.schedule(step + i))
-                means["images_per_second"] = self._speed(bar, step + i + 1)
+                means["images_per_second"] = self._speed()
                 self.log.write(step + i + 1, means)
         bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
         bar.update(len(finite))
 
-    def _speed(self, bar, step) -> float:
-        elapsed = bar.format_dict["elapsed"] or 1e-9
-        return (step - bar.initial) * self.plan.batch / elapsed
+    def _speed(self) -> float:
+        """Patches trained on per second since it was last asked."""
+        since, self.since = self.since, (self.step, time.monotonic())
+        updates, seconds = np.subtract(self.since, since)
+        return float(updates * self.plan.batch / max(seconds, 1e-9))
 
     def _validate(self) -> float:
         """Mean PSNR in dB over the validation images and scales, the same everywhere."""
@@ -331,13 +334,9 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
     if not sets:
         sets = [open_data(config["data"], config["validation"]["name"])[1]]
     scales = config["data"]["scales"]
-    scores = []
-    for source in sets:
-        for scored in (evaluate.bicubic(), model):
-            rows = evaluate.evaluate(scored, source, scales)
-            total = len(scales) * (len(source.names) + 1)
-            label = f"{scored.card['network']} on {source.name}"
-            scores += tqdm.tqdm(rows, label, total, leave=False, disable=None)
+    total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
+    rows = evaluate.compare(model, sets, scales)
+    scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
     table = report.table(scores, model.card["network"])
     protocol = evaluate.PROTOCOLS[model.card["color"]]
     text = (

@@ -1,7 +1,7 @@
 """The named image sets as the TFDS data set `jaxsr_images`, one configuration each.
 
-Importing this file is enough: `tfds.load("jaxsr_images/T91", split="train")`. Images are
-taken from $JAXSR_DATA or ~/.cache/jaxsr/data; splits are those of `sources.split_of`.
+Importing this file is enough for `tfds.load("jaxsr_images/T91", split="train")`. Images
+come from $JAXSR_DATA or ~/.cache/jaxsr/data; the split is what `sources.split_of` says.
 """
 
 import io
@@ -13,7 +13,7 @@ from jaxsr.data import sources
 
 
 class JaxsrImages(tfds.core.GeneratorBasedBuilder):
-    """Images as uint8 RGB, and their names; stored as PNG, a gray one in one channel."""
+    """Images and their names, in the order of the source."""
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
@@ -26,19 +26,19 @@ class JaxsrImages(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             description="Image sets of super-resolution research.",
             features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        name = self.builder_config.name
-        return {sources.split_of(name): self._generate_examples()}
+        return {sources.split_of(self.builder_config.name): self._generate_examples()}
 
     def _generate_examples(self):
         source = sources.open_source(self.builder_config.name)
         for i, name in enumerate(source.names):
             pixels = source.read(i)
+            if pixels.shape[-1] == 1:  # stored as gray; TFDS itself decodes it to RGB
+                pixels = pixels[..., 0]
             png = io.BytesIO()
-            PIL.Image.fromarray(
-                pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
-            ).save(png, "png")
+            PIL.Image.fromarray(pixels).save(png, "png")
             png.seek(0)
             yield i, {"image": png, "name": name}

@@ -1,0 +1,110 @@
+"""The `jaxsr` command: what a person types, turned into one call each."""
+
+import argparse
+import sys
+
+
+def _upscale(args) -> int:
+    from jaxsr import enlarge
+
+    summary = enlarge.upscale_files(args.input, args.output, args.scale, args.model)
+    return 1 if summary.failed else 0
+
+
+def _evaluate(args) -> int:
+    import tqdm
+
+    from jaxsr import evaluate, report, weights
+    from jaxsr.data import sources
+
+    model = weights.load(args.model)
+    scales = args.scales or model.card["scales"]
+    sets = [sources.open_source(name, args.data_dir) for name in args.data]
+    rows = evaluate.compare(model, sets, scales)
+    total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
+    scores = list(tqdm.tqdm(rows, total=total, unit="image", leave=False, disable=None))
+    print(report.table(scores, model.card["network"]))
+    print(f"\nPSNR in dB / SSIM. {evaluate.PROTOCOLS[model.card['color']]}.")
+    if args.json:
+        report.write_json(args.json, scores, card=model.card)
+    return 0
+
+
+def _import(args) -> int:
+    from jaxsr import published, weights
+
+    model = published.import_weights(args.file, args.network)
+    weights.save(args.out, model)
+    print(f"{args.out}: {model.card['network']} {model.card['fields']}")
+    return 0
+
+
+def _prepare(args) -> int:
+    from jaxsr.data import sources
+
+    for name in args.name:
+        for folder in sources.fetch(name, args.data_dir, url=args.url):
+            print(folder)
+    return 0
+
+
+def _commas(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _integers(text: str) -> list[int]:
+    return [int(part) for part in _commas(text)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxsr", description="Single-image super-resolution in JAX."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(run, name, help):
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command(_upscale, "upscale", "Enlarge photographs, and folders of them.")
+    sub.add_argument("input", nargs="+", help="image files and folders")
+    sub.add_argument("-o", "--output", help="a folder, or a file for a single input")
+    sub.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    sub.add_argument("--model", required=True, help="model file or run directory")
+
+    sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
+    sub.add_argument("model", help="model file or run directory")
+    sub.add_argument("--data", type=_commas, default=["Set5"], help="Set5,Set14,...")
+    sub.add_argument("--data-dir", help="where the sets lie ($JAXSR_DATA)")
+    sub.add_argument("--scales", type=_integers, help="2,3,4 (the model's own)")
+    sub.add_argument("--json", help="also write every image's score to this file")
+
+    sub = command(_import, "import", "Turn an authors' weight file into a model.")
+    sub.add_argument("file", help="as published (.mat, .caffemodel)")
+    sub.add_argument("out", help="the .safetensors file to write")
+    sub.add_argument("--network", required=True, help="whose weights they are")
+
+    sub = command(_prepare, "prepare", "Fetch image sets and check them.")
+    sub.add_argument("name", nargs="+", help="291, Set5, Set14, B100, ...")
+    sub.add_argument("--data-dir", help="where to put them ($JAXSR_DATA)")
+    sub.add_argument(
+        "--url", default="https://raw.githubusercontent.com", help="a mirror"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; its exit status is 1 where something was not done."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,505 @@
+"""Where images come from: named sets, folders and TFDS, all as one `Source`.
+
+A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]", or
+several of these joined by "+". Nothing is fetched unless `fetch` is called.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import hashlib
+import http.client
+import importlib
+import importlib.resources
+import io
+import json
+import os
+import pathlib
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import PIL.Image
+import tqdm
+
+from jaxsr import image
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SKIMAGE = "scikit-image"  # stands for the folder of images in that package
+WORKERS = 8  # files fetched at the same time
+PAUSES = (1.0, 3.0)  # seconds before the second and the third attempt
+
+
+class DataNotFound(FileNotFoundError):
+    """A set is not on this machine, or not all of it."""
+
+
+class FetchError(OSError):
+    """Some files of a set could not be fetched."""
+
+
+class Source(NamedTuple):
+    """Images in a fixed order, decoded one by one when read."""
+
+    name: str
+    names: tuple[str, ...]  # of the images: stems in a named set, paths in a folder
+    read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
+    sizes: np.ndarray | None  # int32 [N, 2]; None where only decoding would tell
+
+
+class ImageSet(NamedTuple):
+    """A row of `SETS`: images of one folder."""
+
+    split: str  # what they may be used for: "train", "validation" or "test"
+    folder: str
+    count: int | None = None  # images that the folder must hold; None for any number
+    keep: Callable[[list[pathlib.Path]], list[pathlib.Path]] = lambda files: files
+    files: tuple[str, ...] = ()  # these alone, whatever else the folder holds
+    halved: tuple[str, ...] = ()  # suffixes of files reduced by two when read
+
+
+def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
+    """The images that `name` stands for; only file headers are read.
+
+    Args:
+        name: see the top of this file.
+        data_dir: folder of the named sets, looked at before $JAXSR_DATA and
+            ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
+
+    Raises:
+        DataNotFound: a set is missing or incomplete; the message says how to get it.
+        ValueError: an unknown name, an empty folder, or files that are not images, all
+            of which are listed.
+    """
+    parts = [_open_part(part, data_dir) for part in _parts(name)]
+    if len(parts) == 1:
+        return parts[0]._replace(name=name)
+    starts = np.cumsum([0] + [len(part.names) for part in parts])
+
+    def read(index):
+        which = np.searchsorted(starts, index, side="right") - 1
+        return parts[which].read(index - starts[which])
+
+    sizes = [part.sizes for part in parts]
+    return Source(
+        name=name,
+        names=tuple(f"{part.name}/{stem}" for part in parts for stem in part.names),
+        read=read,
+        sizes=None if any(size is None for size in sizes) else np.concatenate(sizes),
+    )
+
+
+def split_of(name: str) -> str:
+    """What the images of a source may be used for: "train", "validation" or "test"."""
+    splits = {SETS[part].split if part in SETS else "train" for part in _parts(name)}
+    return splits.pop()
+
+
+def digest(source: Source) -> str:
+    """SHA-256, in hex, of the names and sizes of the images, not of their pixels."""
+    sizes = [""] * len(source.names) if source.sizes is None else source.sizes.tolist()
+    return _sha256(json.dumps([source.names, sizes]).encode())
+
+
+def read_pixels(file: str | os.PathLike | BinaryIO, name: str = "") -> np.ndarray:
+    """Pixels uint8 [H, W, 3], or [H, W, 1] of a gray image, as they are stored.
+
+    Alpha is dropped, 16 bits are rounded to 8, palettes and CMYK become RGB, and of
+    several frames the first is taken. EXIF orientation is left alone.
+
+    Raises:
+        ValueError: the file is missing, cut short, no image, or of more pixels than
+            Pillow takes for harmless. It says `name`, by default the file's.
+    """
+    with _opened(file, name) as picture:
+        if picture.mode == "F":
+            raise ValueError("it holds floating-point numbers, not 8 or 16 bits")
+        picture.load()
+        if picture.mode.startswith("I"):  # how Pillow gives 16 bits of gray
+            wide = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
+            pixels = image.to_uint(image.from_uint(wide, np.float64))
+        else:
+            picture.info.pop("transparency", None)
+            gray = picture.mode in ("1", "L", "LA")
+            pixels = np.array(picture.convert("L" if gray else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+@contextlib.contextmanager
+def _opened(file, name: str = "") -> Iterator[PIL.Image.Image]:
+    """An image file of which only the header is read; all errors become ValueErrors."""
+    name = name or str(file)
+    try:
+        with PIL.Image.open(file) as picture:
+            yield picture
+    except PIL.UnidentifiedImageError:
+        raise ValueError(
+            f"{name} cannot be read: it is empty or not an image of a known format."
+        ) from None
+    except Exception as error:  # damaged files make the decoders raise nearly any kind
+        reason = str(error).rstrip(".")
+        raise ValueError(f"{name} cannot be read: {reason}.") from error
+
+
+def _parts(name: str) -> list[str]:
+    """The sources that a name joins: all known, and all to be used for the same."""
+    if _is_folder(name):
+        return [name]
+    expanded = "+".join(COMBINED.get(part, part) for part in name.split("+"))
+    splits = {}
+    for part in expanded.split("+"):
+        if part not in SETS and not _is_folder(part) and not part.startswith("tfds:"):
+            raise ValueError(
+                f"a source must be one of {sorted([*SETS, *COMBINED])}, an existing "
+                f"folder, tfds:NAME, or several joined by +; got {part!r}."
+            )
+        splits[part] = SETS[part].split if part in SETS else "train"
+    if len(set(splits.values())) > 1:
+        raise ValueError(f"only sources of one split can be joined; got {splits}.")
+    return list(splits)
+
+
+def _is_folder(name: str) -> bool:
+    known = name in SETS or name in COMBINED
+    return bool(name) and not known and pathlib.Path(name).expanduser().is_dir()
+
+
+def _open_part(name: str, data_dir) -> Source:
+    if name.startswith("tfds:"):
+        return _open_tfds(name, data_dir)
+    if name in SETS:
+        files = _set_files(name, data_dir)
+        names = [file.stem for file in files]
+    else:
+        folder = pathlib.Path(name).expanduser()
+        files = _image_files(folder)
+        if not files:
+            raise ValueError(f"{folder} holds no image file ({', '.join(SUFFIXES)}).")
+        names = [file.relative_to(folder).as_posix() for file in files]
+    suffixes = SETS[name].halved if name in SETS else ()
+    halved = [file.suffix.lower() in suffixes for file in files]
+    sizes = [
+        image.resized_size(size, 0.5) if half else size
+        for size, half in zip(_file_sizes(files), halved)
+    ]
+
+    def read(index):
+        pixels = read_pixels(files[index])
+        if halved[index]:
+            pixels = image.to_uint(image.resize(image.from_uint(pixels), 0.5))
+        return pixels
+
+    return Source(name, tuple(names), read, np.array(sizes, np.int32))
+
+
+def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All image files below a folder, sorted; hidden ones are passed over."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and not file.is_dir()
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
+def _file_sizes(files: list[pathlib.Path]) -> list[tuple[int, int]]:
+    """(height, width) of each, from the headers; all unreadable files in one error."""
+    sizes, errors = [], []
+    for file in files:
+        try:
+            with _opened(file) as picture:
+                sizes.append((picture.height, picture.width))
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError(
+            "\n".join([f"{len(errors)} of {len(files)} image files are bad:", *errors])
+        )
+    return sizes
+
+
+def _data_dirs(data_dir=None) -> list[pathlib.Path]:
+    """Where sets are searched, in this order, and fetched to: the first."""
+    places = [data_dir, os.environ.get("JAXSR_DATA"), "~/.cache/jaxsr/data"]
+    return [pathlib.Path(place).expanduser() for place in places if place]
+
+
+def _set_folder(name: str, data_dir=None) -> pathlib.Path:
+    folder = SETS[name].folder
+    if folder == SKIMAGE:
+        return pathlib.Path(_extra("skimage").__file__).parent / "data"
+    places = [place / folder for place in _data_dirs(data_dir)]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise DataNotFound(
+        f"the image set {name} was not found at {', '.join(map(str, places))}. "
+        f"{_way_out(name)}"
+    )
+
+
+def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
+    entry, folder = SETS[name], _set_folder(name, data_dir)
+    if entry.files:
+        return [folder / file for file in entry.files]
+    files = _image_files(folder)
+    if entry.count is not None and len(files) != entry.count:
+        kind = DataNotFound if len(files) < entry.count else ValueError
+        raise kind(
+            f"{name} needs {entry.count} images in {folder}; {len(files)} are there. "
+            f"{_way_out(name)}"
+        )
+    return entry.keep(files)
+
+
+def _way_out(name: str) -> str:
+    folder = SETS[name].folder
+    if folder in manifest():
+        return f"`jaxsr prepare {name}` fetches what is missing."
+    return f"It has no place to be fetched from: put its files into a folder {folder}."
+
+
+def _extra(module: str):
+    """A module of the extra "train", imported only where it is needed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed; pip install 'jaxsr[train]' brings it."
+        ) from error
+
+
+def _tfds_builder(name: str, data_dir):
+    """The TFDS builder of "tfds:NAME[/config][:split]", and the split."""
+    tfds = _extra("tensorflow_datasets")
+    dataset, _, split = name.removeprefix("tfds:").partition(":")
+    try:
+        return tfds.builder(dataset, data_dir=data_dir), split or "train"
+    except tfds.core.DatasetNotFoundError:
+        raise ValueError(f"TFDS knows no data set {dataset!r}.") from None
+
+
+def _open_tfds(name: str, data_dir) -> Source:
+    """A TFDS image set by random access; Pillow decodes, as for all sources."""
+    tfds = _extra("tensorflow_datasets")
+    builder, split = _tfds_builder(name, data_dir)
+    if not builder.is_prepared():
+        raise DataNotFound(
+            f"{name} is not prepared at {builder.data_dir}. `jaxsr prepare {name}` "
+            "downloads and prepares it."
+        )
+    images = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image) and feature.np_dtype != np.float32
+    }
+    if not images:
+        raise ValueError(
+            f"{name} holds no images; its features: {builder.info.features}."
+        )
+    key = "hr" if "hr" in images else next(iter(images))
+    try:
+        records = builder.as_data_source(split, decoders=images)
+    except NotImplementedError:
+        raise DataNotFound(
+            f"{builder.data_dir} is stored as {builder.info.file_format.value}, which "
+            f"has no random access. `jaxsr prepare {name}` with another data folder "
+            "prepares it as array_record; `tfds convert_format` converts it."
+        ) from None
+
+    def read(index):
+        return read_pixels(io.BytesIO(records[index][key]), f"image {index} of {name}")
+
+    return Source(name, tuple(map(str, range(len(records)))), read, sizes=None)
+
+
+@functools.cache
+def manifest() -> dict:
+    """Where sets are found: folder -> repository, commit, checksums of each file."""
+    file = importlib.resources.files("jaxsr.data") / "image_sets.json"
+    return json.loads(file.read_text())["sets"]
+
+
+def verify(name: str, data_dir: str | os.PathLike | None = None) -> list[str]:
+    """Names of the images of a set that are missing or not the published ones."""
+    wrong = []
+    for part in _parts(name):
+        if part not in SETS or SETS[part].folder not in manifest():
+            raise ValueError(f"the checksums of {part} are not known.")
+        folder = _set_folder(part, data_dir)
+        entries = manifest()[SETS[part].folder]["images"]
+        wrong += [entry["name"] for entry in entries if not _is_there(folder, entry)]
+    return wrong
+
+
+def fetch(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    url: str = "https://raw.githubusercontent.com",
+    progress: bool = True,
+) -> list[pathlib.Path]:
+    """The folders of a set, after fetching into them every file that is not there.
+
+    A file there with the right content is kept, whatever its format; one with the wrong
+    content is replaced. Stopped at any moment, the next call goes on. A "tfds:" set is
+    downloaded and prepared by TFDS.
+
+    Args:
+        data_dir: the folders go in here; by default into $JAXSR_DATA, without that into
+            ~/.cache/jaxsr/data.
+        url: server of {repository}/{commit}/{path}.
+
+    Raises:
+        FetchError: some files could not be had; each is named on the terminal. The rest
+            was fetched, unless not a single one could be had.
+        DataNotFound: the set has no place to be fetched from, and is not there.
+    """
+    root = _data_dirs(data_dir)[0]
+    folders, jobs = [], []
+    for part in _parts(name):
+        if part.startswith("tfds:"):
+            builder, _ = _tfds_builder(part, data_dir)
+            builder.download_and_prepare(file_format="array_record")
+            folders.append(pathlib.Path(builder.data_dir))
+        elif part in SETS and SETS[part].folder in manifest():
+            folder = root / SETS[part].folder
+            folder.mkdir(parents=True, exist_ok=True)
+            folders.append(folder)
+            found = manifest()[folder.name]
+            base = f"{url}/{found['repository']}/{found['commit']}"
+            for entry in found["images"]:
+                address = f"{base}/{urllib.parse.quote(entry['path'])}"
+                jobs.append((address, entry, folder))
+        else:
+            known = part in SETS
+            folders.append(_set_folder(part, data_dir) if known else pathlib.Path(part))
+    if jobs:
+        _run(jobs, name, progress)
+    return folders
+
+
+def _run(jobs: list[tuple], name: str, progress: bool) -> None:
+    """Fetches in parallel; gives up early where nothing at all can be had."""
+    pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
+    try:
+        addresses = {pool.submit(_fetch_image, *job): job[0] for job in jobs}
+        finished = concurrent.futures.as_completed(addresses)
+        failures = []
+        for done, future in enumerate(
+            tqdm.tqdm(finished, name, len(jobs), unit="file", disable=not progress), 1
+        ):
+            if error := future.exception():
+                failures.append(f"{addresses[future]}: {error}")
+                tqdm.tqdm.write(failures[-1], file=sys.stderr)
+            if len(failures) == done == WORKERS:
+                break
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if failures:
+        missing = sum(
+            future.cancelled() or bool(future.exception()) for future in addresses
+        )
+        raise FetchError(
+            f"{missing} of {len(jobs)} files of {name} could not be fetched, first "
+            f"{failures[0]}. The same command tries the missing ones again."
+        )
+
+
+def _fetch_image(address: str, entry: dict, folder: pathlib.Path) -> None:
+    if _is_there(folder, entry):
+        return
+    content = _download(address)
+    if _sha256(content) != entry["sha256"]:
+        raise ValueError(
+            f"its sha256 must be {entry['sha256']}; got {_sha256(content)}"
+        )
+    target = folder / f"{entry['name']}{pathlib.PurePath(entry['path']).suffix}"
+    aside = target.with_name(f"{target.name}.{os.getpid()}.part")
+    aside.write_bytes(content)
+    aside.replace(target)
+    for wrong in set(_copies(folder, entry)) - {target}:
+        wrong.unlink()
+
+
+def _download(address: str) -> bytes:
+    for pause in (*PAUSES, None):
+        try:
+            with urllib.request.urlopen(address, timeout=30) as response:
+                return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            code = getattr(error, "code", None)  # of an answer; others can't be reached
+            if pause is None or code in range(400, 500) and code != 429:
+                raise
+            time.sleep(pause)
+
+
+def _copies(folder: pathlib.Path, entry: dict) -> list[pathlib.Path]:
+    files = folder.glob(f"{entry['name']}.*")
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
+
+
+def _is_there(folder: pathlib.Path, entry: dict) -> bool:
+    """Whether a folder holds the very file, or another one of the same pixels."""
+    for file in _copies(folder, entry):
+        if _sha256(file.read_bytes()) == entry["sha256"]:
+            return True
+        with contextlib.suppress(ValueError):
+            if _sha256(read_pixels(file).tobytes()) == entry["pixels_sha256"]:
+                return True
+    return False
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+SETS: dict[str, ImageSet] = {
+    "T91": ImageSet("train", "T91", 91),
+    "BSD200": ImageSet("train", "BSD200", 200),
+    # The other 200 of BSDS500's images, of which every tenth is never trained on.
+    "BSD180": ImageSet(
+        "train",
+        "BSD200_extra",
+        200,
+        lambda files: [file for i, file in enumerate(files) if i % 10],
+    ),
+    "validation": ImageSet(
+        "validation", "BSD200_extra", 200, lambda files: files[::10]
+    ),
+    "General100": ImageSet("train", "General100", 100),
+    # The JPEG files are photographs of 4K, sharp only at half of it.
+    "OpenPhotos": ImageSet("train", "OpenPhotos", halved=(".jpg", ".jpeg")),
+    "Set5": ImageSet("test", "Set5", 5),
+    "Set14": ImageSet("test", "Set14", 14),
+    "B100": ImageSet("test", "B100", 100),
+    "Urban100": ImageSet("test", "Urban100", 100),
+    # The photographs in scikit-image that it states to be CC0, in the public domain or
+    # without known restrictions; the sharp ones, for cell, clock_motion and retina have
+    # nothing that bicubic x2 loses (over 46 dB).
+    "samples": ImageSet(
+        "train",
+        SKIMAGE,
+        files=(
+            "astronaut.png",
+            "brick.png",
+            "camera.png",
+            "coffee.png",
+            "grass.png",
+            "gravel.png",
+            "hubble_deep_field.jpg",
+            "ihc.png",
+        ),
+    ),
+    "samples-validation": ImageSet(
+        "validation", SKIMAGE, files=("chelsea.png", "coins.png", "rocket.jpg")
+    ),
+}
+
+COMBINED = {"291": "T91+BSD200"}

@@ -1,0 +1,455 @@
+import hashlib
+import http.server
+import io
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from jaxsr.data import sources
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """No sets but those a test names, no proxy and no waiting."""
+    monkeypatch.delenv("JAXSR_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(sources, "PAUSES", (0.0, 0.0))
+
+
+def save(path, size=(6, 5), mode="RGB", seed=0, **options):
+    """A small image file of noise, and its pixels."""
+    shape = size if mode == "L" else (*size, 3)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(pixels).save(path, **options)
+    return pixels.reshape(*size, -1)
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def pixel_hashes(source):
+    return [sha256(source.read(i).tobytes()) for i in range(len(source.names))]
+
+
+COUNTS = {"T91": 91, "BSD200": 200, "BSD180": 180, "validation": 20, "291": 291}
+COUNTS |= {"General100": 100, "Set5": 5, "Set14": 14, "B100": 100}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_set_has_its_images_in_their_sizes(data_dir, name):
+    source = sources.open_source(name, data_dir)
+    assert len(source.names) == len(set(source.names)) == COUNTS[name]
+    assert source.sizes.shape == (COUNTS[name], 2)
+    for i in (0, len(source.names) - 1):
+        pixels = source.read(i)
+        assert pixels.dtype == np.uint8 and pixels.shape[:2] == tuple(source.sizes[i])
+
+
+def test_what_is_read_is_what_the_manifest_says(data_dir):
+    for name, some in (("Set5", 5), ("T91", 4), ("BSD200", 4)):
+        source = sources.open_source(name, data_dir)
+        entries = {entry["name"]: entry for entry in sources.manifest()[name]["images"]}
+        assert sorted(source.names) == sorted(entries)
+        for i in range(some):
+            entry = entries[source.names[i]]
+            assert source.sizes[i].tolist() == [entry["height"], entry["width"]]
+            assert sha256(source.read(i).tobytes()) == entry["pixels_sha256"]
+    assert sources.verify("Set5", data_dir) == []
+
+
+def test_validation_images_are_in_no_other_set(data_dir):
+    source = sources.open_source("validation", data_dir)
+    others = sources.open_source("BSD180", data_dir).names
+    assert not set(source.names) & set(others)
+    published = {
+        entry["pixels_sha256"]
+        for name, found in sources.manifest().items()
+        for entry in found["images"]
+        if name != "BSD200_extra" or entry["name"] in others
+    }
+    assert len(published) > 500 and not published & set(pixel_hashes(source))
+
+
+def test_291_is_t91_and_bsd200(data_dir):
+    joined = sources.open_source("T91+BSD200", data_dir)
+    source = sources.open_source("291", data_dir)
+    assert source.name == "291" and source.names == joined.names
+    assert source.names[90:92] == ("T91/tt9", "BSD200/100075")
+    last_of_t91 = sources.open_source("T91", data_dir).read(90)
+    np.testing.assert_array_equal(source.read(90), last_of_t91)
+    assert sources.digest(source) == sources.digest(joined)
+    assert len(sources.open_source("291+General100", data_dir).names) == 391
+
+
+def test_the_samples_need_no_data_and_are_split():
+    training = sources.open_source("samples")
+    validation = sources.open_source("samples-validation")
+    assert not set(training.names) & set(validation.names)
+    channels = set()
+    for source in (training, validation):
+        for i, size in enumerate(source.sizes):
+            pixels = source.read(i)
+            assert pixels.dtype == np.uint8 and pixels.shape[:2] == tuple(size)
+            assert len(np.unique(pixels)) > 128  # a photograph, not a drawing
+            channels.add(pixels.shape[2])
+    assert channels == {1, 3}
+    assert sources.fetch("samples")[0].is_dir()
+
+
+def test_a_split_is_known_and_splits_are_not_joined():
+    names = ["T91", "291", "validation", "Set5+Set14", "samples", "tfds:div2k"]
+    splits = ["train", "train", "validation", "test", "train", "train"]
+    assert [sources.split_of(name) for name in names] == splits
+    for name in ("T91+Set5", "291+validation", "tfds:div2k:train+validation"):
+        with pytest.raises(ValueError, match="only sources of one split"):
+            sources.open_source(name)
+
+
+def test_large_photographs_are_halved(tmp_path):
+    save(tmp_path / "OpenPhotos/large.jpg", (31, 20))
+    pixels = save(tmp_path / "OpenPhotos/small.png", (31, 20))
+    source = sources.open_source("OpenPhotos", tmp_path)
+    assert source.sizes.tolist() == [[16, 10], [31, 20]]
+    assert source.read(0).shape == (16, 10, 3) and source.read(0).dtype == np.uint8
+    np.testing.assert_array_equal(source.read(1), pixels)
+
+
+def test_a_folder_is_a_source(tmp_path):
+    pixels = save(tmp_path / "b.PNG", (7, 4))
+    gray = save(tmp_path / "a/c.bmp", (5, 6), "L")
+    save(tmp_path / ".hidden.png")
+    (tmp_path / "notes.txt").write_text("not an image")
+    source = sources.open_source(str(tmp_path))
+    assert source.names == ("a/c.bmp", "b.PNG")
+    assert source.sizes.dtype == np.int32
+    assert source.sizes.tolist() == [[5, 6], [7, 4]]
+    np.testing.assert_array_equal(source.read(0), gray)
+    np.testing.assert_array_equal(source.read(1), pixels)
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no image file"):
+        sources.open_source(str(tmp_path))
+
+
+def test_a_digest_follows_names_and_sizes_alone(tmp_path):
+    for i, size in enumerate([(6, 5), (6, 5), (5, 6)]):
+        save(tmp_path / f"{i}/a.png", size, seed=i)
+    same, also, other = (
+        sources.digest(sources.open_source(str(tmp_path / f"{i}"))) for i in range(3)
+    )
+    assert same == also != other and len(same) == 64
+
+
+WIDE = np.array([[0, 128, 129], [257, 65534, 65535]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("picture", "suffix", "expected"),
+    [
+        (PIL.Image.new("1", (2, 2), 1), "png", [255]),
+        (PIL.Image.new("L", (2, 2), 7), "png", [7]),
+        (PIL.Image.new("LA", (2, 2), (7, 9)), "png", [7]),
+        (PIL.Image.new("RGB", (2, 2), (1, 2, 3)), "png", [1, 2, 3]),
+        (PIL.Image.new("RGBA", (2, 2), (1, 2, 3, 0)), "png", [1, 2, 3]),
+        (PIL.Image.new("RGB", (2, 2), (1, 2, 3)).quantize(), "png", [1, 2, 3]),
+        (PIL.Image.new("CMYK", (2, 2), (255, 0, 0, 0)), "tif", [0, 255, 255]),
+        (PIL.Image.fromarray(WIDE), "png", [[0, 0, 1], [1, 255, 255]]),
+        (PIL.Image.fromarray(WIDE), "tif", [[0, 0, 1], [1, 255, 255]]),
+    ],
+)
+def test_every_kind_of_image_becomes_8_bits_of_gray_or_rgb(
+    tmp_path, picture, suffix, expected
+):
+    picture.save(tmp_path / f"image.{suffix}")
+    pixels = sources.read_pixels(tmp_path / f"image.{suffix}")
+    assert pixels.dtype == np.uint8
+    if np.ndim(expected) == 1:
+        expected = np.tile(expected, (2, 2, 1))
+    np.testing.assert_array_equal(pixels, np.reshape(expected, pixels.shape))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_transparent_palette_is_read_without_a_warning(tmp_path):
+    picture = PIL.Image.new("RGB", (2, 2), (1, 2, 3)).quantize()
+    picture.save(tmp_path / "image.png", transparency=b"\0")
+    assert sources.read_pixels(tmp_path / "image.png").tolist() == [[[1, 2, 3]] * 2] * 2
+
+
+def test_bad_files_are_named_all_at_once(tmp_path, monkeypatch):
+    save(tmp_path / "good.png")
+    save(tmp_path / "huge.png", (40, 50))
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.png").write_text("This is no picture.")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 40 * 50 // 2 - 1)
+    with pytest.raises(ValueError, match="3 of 4 image files are bad") as error:
+        sources.open_source(str(tmp_path))
+    lines = str(error.value).splitlines()[1:]
+    assert [line.split(" cannot be read: ")[0] for line in lines] == [
+        str(tmp_path / name) for name in ("empty.jpg", "huge.png", "text.png")
+    ]
+    assert "decompression bomb" in lines[1]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
+def test_a_file_cut_short_is_named_when_read(tmp_path, suffix):
+    path = tmp_path / f"short.{suffix}"
+    save(path, (64, 64))
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match=f"short.{suffix} cannot be read"):
+        sources.read_pixels(path)
+
+
+def test_missing_and_floating_point_files_are_named(tmp_path):
+    PIL.Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="float.tif cannot be read: it holds floating"):
+        sources.read_pixels(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="none.png cannot be read.*No such file"):
+        sources.read_pixels(tmp_path / "none.png")
+
+
+def test_a_missing_set_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXSR_DATA", str(tmp_path / "b"))
+    with pytest.raises(sources.DataNotFound) as error:
+        sources.open_source("291", tmp_path / "a")
+    for part in ("set T91", "a/T91", "b/T91", "home/.cache/jaxsr/data/T91"):
+        assert part in str(error.value)
+    assert "`jaxsr prepare T91`" in str(error.value)
+
+
+def test_sets_are_found_in_the_first_place_that_has_them(tmp_path, monkeypatch):
+    for i, place in enumerate(["a", "b", "home/.cache/jaxsr/data"]):
+        save(tmp_path / place / "OpenPhotos/x.png", (i + 1, 1))
+    monkeypatch.setenv("JAXSR_DATA", str(tmp_path / "b"))
+    heights = [
+        sources.open_source("OpenPhotos", place).sizes[0, 0]
+        for place in (tmp_path / "a", tmp_path / "none", None)
+    ]
+    monkeypatch.delenv("JAXSR_DATA")
+    heights.append(sources.open_source("OpenPhotos").sizes[0, 0])
+    assert heights == [1, 2, 2, 3]
+
+
+def test_a_wrong_count_is_an_error(tmp_path):
+    for i in range(4):
+        save(tmp_path / f"Set5/{i}.png")
+    with pytest.raises(sources.DataNotFound, match="5 images in .*Set5; 4 are there"):
+        sources.open_source("Set5", tmp_path)
+    for i in range(6):
+        save(tmp_path / f"Set5/{i}.png")
+    with pytest.raises(ValueError, match="5 images in .*Set5; 6 are there"):
+        sources.open_source("Set5", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["T19", "", "T91+", "no/such/folder"])
+def test_an_unknown_name_is_answered_with_the_right_ones(name):
+    with pytest.raises(ValueError, match="one of .*'T91'.*tfds:NAME"):
+        sources.open_source(name)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files` (path -> content); after `healthy` answers it cuts each short."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.asked, self.healthy = {}, [], 1000
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.asked.append(self.path)
+        if self.path not in server.files:
+            self.send_error(404)
+            return
+        content = server.files[self.path]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        server.healthy -= 1
+        self.wfile.write(
+            content if server.healthy >= 0 else content[: len(content) // 2]
+        )
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server of the set "Tiny": ten BMP files, in the manifest as in `SETS`."""
+    server = Server()
+    entries = []
+    for i in range(10):
+        file = io.BytesIO()
+        pixels = np.random.default_rng(i).integers(0, 256, (5, 4, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(file, "bmp")
+        server.files[f"/user/tiny/c0ffee/a%20folder/{i}.bmp"] = file.getvalue()
+        hashes = {
+            "sha256": sha256(file.getvalue()),
+            "pixels_sha256": sha256(pixels.tobytes()),
+        }
+        entries.append({"name": f"{i}", "path": f"a folder/{i}.bmp"} | hashes)
+    tiny = {"repository": "user/tiny", "commit": "c0ffee", "images": entries}
+    monkeypatch.setattr(sources, "manifest", lambda: {"Tiny": tiny})
+    monkeypatch.setitem(sources.SETS, "Tiny", sources.ImageSet("train", "Tiny", 10))
+    monkeypatch.setattr(sources, "WORKERS", 2)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fetch(server, data_dir, name="Tiny"):
+    server.asked.clear()
+    return sources.fetch(name, data_dir, url=server.url, progress=False)
+
+
+def test_a_set_is_fetched_and_not_fetched_again(server, tmp_path):
+    assert fetch(server, tmp_path) == [tmp_path / "Tiny"]
+    assert len(server.asked) == 10
+    source = sources.open_source("Tiny", tmp_path)
+    entries = sources.manifest()["Tiny"]["images"]
+    assert pixel_hashes(source) == [entry["pixels_sha256"] for entry in entries]
+    assert sources.verify("Tiny", tmp_path) == []
+    fetch(server, tmp_path)
+    assert server.asked == []
+
+
+def test_the_same_pixels_in_another_format_are_kept(server, tmp_path):
+    fetch(server, tmp_path)
+    first = tmp_path / "Tiny/0.bmp"
+    PIL.Image.open(first).save(first.with_suffix(".png"))
+    first.unlink()
+    fetch(server, tmp_path)
+    assert server.asked == []
+
+
+def test_wrong_files_are_found_and_replaced(server, tmp_path):
+    fetch(server, tmp_path)
+    (tmp_path / "Tiny/3.bmp").unlink()
+    save(tmp_path / "Tiny/3.png", (5, 4), seed=99)
+    (tmp_path / "Tiny/4.bmp").write_bytes(b"cut short")
+    assert sources.verify("Tiny", tmp_path) == ["3", "4"]
+    fetch(server, tmp_path)
+    assert len(server.asked) == 2
+    assert sources.verify("Tiny", tmp_path) == []
+    assert len(sources.open_source("Tiny", tmp_path).names) == 10
+
+
+def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
+    server.healthy = 4
+    with pytest.raises(sources.FetchError, match="6 of 10 files of Tiny"):
+        fetch(server, tmp_path)
+    assert len(list((tmp_path / "Tiny").iterdir())) == 4  # nothing half-written
+    with pytest.raises(sources.DataNotFound, match="10 images in .*; 4 are there"):
+        sources.open_source("Tiny", tmp_path)
+    server.healthy = 1000
+    fetch(server, tmp_path)
+    assert len(server.asked) == 6
+    assert sources.verify("Tiny", tmp_path) == []
+
+
+def test_missing_and_wrong_files_do_not_stop_the_rest(server, tmp_path, capsys):
+    missing, wrong = list(server.files)[4:6]
+    del server.files[missing]
+    server.files[wrong] = b"something else"
+    with pytest.raises(sources.FetchError, match="2 of 10 files of Tiny"):
+        fetch(server, tmp_path)
+    assert server.asked.count(missing) == 1  # asking again would not help
+    assert sources.verify("Tiny", tmp_path) == ["4", "5"]
+    told = capsys.readouterr().err
+    assert f"{server.url}{missing}: HTTP Error 404" in told
+    assert f"{server.url}{wrong}: its sha256 must be" in told
+
+
+def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
+    server.files.clear()
+    with pytest.raises(sources.FetchError, match="10 of 10 files of Tiny"):
+        fetch(server, tmp_path)
+    assert len(server.asked) < 10
+
+
+def test_a_set_without_an_address_must_be_put_there(tmp_path):
+    with pytest.raises(sources.DataNotFound, match="put its files into a folder"):
+        sources.fetch("General100", tmp_path)
+    save(tmp_path / "General100/im_1.png")
+    assert sources.fetch("General100", tmp_path) == [tmp_path / "General100"]
+
+
+@pytest.fixture(scope="module")
+def prepared(data_dir, tmp_path_factory):
+    """A TFDS folder with Set14, one of whose images is gray."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from jaxsr.data import tfds_builder
+
+    assert tfds_builder.JaxsrImages.name == "jaxsr_images"
+    folder = tmp_path_factory.mktemp("tfds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXSR_DATA", str(data_dir))
+        assert sources.fetch("tfds:jaxsr_images/Set14", folder)[0].is_dir()
+    return folder
+
+
+def test_tfds_serves_a_set(data_dir, prepared):
+    import tensorflow_datasets as tfds
+
+    records = tfds.data_source("jaxsr_images/Set14", split="test", data_dir=prepared)
+    source = sources.open_source("Set14", data_dir)
+    assert [record["name"].decode() for record in records] == list(source.names)
+    for i, record in enumerate(records):
+        pixels = np.broadcast_to(source.read(i), record["image"].shape)
+        np.testing.assert_array_equal(record["image"], pixels)
+
+
+def test_a_tfds_set_is_a_source(data_dir, prepared):
+    source = sources.open_source("tfds:jaxsr_images/Set14:test", prepared)
+    assert source.sizes is None and len(source.names) == 14
+    assert pixel_hashes(source) == pixel_hashes(sources.open_source("Set14", data_dir))
+    joined = sources.open_source(f"tfds:jaxsr_images/Set14:test[:2]+{data_dir / 'T91'}")
+    assert joined.sizes is None and len(joined.names) == 93
+
+
+def test_a_tfds_set_that_is_not_there_says_how_to_get_it(tmp_path):
+    with pytest.raises(sources.DataNotFound, match="`jaxsr prepare tfds:div2k`"):
+        sources.open_source("tfds:div2k", tmp_path)
+    with pytest.raises(ValueError, match="no data set 'no_such_set'"):
+        sources.open_source("tfds:no_such_set", tmp_path)
+
+
+def test_a_tfds_set_without_random_access_says_how_to_convert_it(tmp_path, monkeypatch):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from jaxsr.data import tfds_builder
+
+    for i in range(5):
+        save(tmp_path / f"Set5/{i}.png")
+    monkeypatch.setenv("JAXSR_DATA", str(tmp_path))
+    builder = tfds_builder.JaxsrImages(config="Set5", data_dir=tmp_path / "tfds")
+    builder.download_and_prepare(file_format=tfds.core.FileFormat.TFRECORD)
+    with pytest.raises(sources.DataNotFound, match="tfrecord, which has no random"):
+        sources.open_source("tfds:jaxsr_images/Set5:test", tmp_path / "tfds")
+
+
+def test_reading_needs_no_heavy_package(prepared):
+    program = f"""
+import sys
+from jaxsr.data import sources
+heavy = {{"tensorflow", "torch", "skimage", "matplotlib", "tensorflow_datasets"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+source = sources.open_source("tfds:jaxsr_images/Set14:test", {str(prepared)!r})
+assert source.read(2).shape[2] == 1
+assert not heavy - {{"tensorflow_datasets"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
