@@ -10,6 +10,7 @@ brought in when they are first used.
 import importlib
 
 _ROOMS = (
+    "build",
     "checkpoint",
     "data",
     "enlarge",

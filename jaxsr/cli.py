@@ -23,8 +23,7 @@ def _evaluate(args) -> int:
     rows = evaluate.compare(model, sets, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
     scores = list(tqdm.tqdm(rows, total=total, unit="image", leave=False, disable=None))
-    print(report.table(scores, model.card["network"]))
-    print(f"\nPSNR in dB / SSIM. {evaluate.PROTOCOLS[model.card['color']]}.")
+    print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
     return 0

@@ -1,10 +1,9 @@
 """Image in, enlarged image out: colour, transparency, any scale; arrays and files.
 
-Every step but the network is a bicubic resize of a window, so an image of any size passes
-through tile by tile and is held in its own integers alone.
+Every step but the network is a bicubic resize, of which any window can be had alone. So
+an image of any size passes through tile by tile, never held whole in floating point.
 """
 
-import contextlib
 import logging
 import math
 import os
@@ -13,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,35 +21,34 @@ import PIL.Image
 import PIL.ImageOps
 import PIL.PngImagePlugin
 import scipy.ndimage
-import scipy.sparse
 import tqdm
 import tqdm.contrib.logging
 
-from jaxsr import image as images  # `image` is what upscale takes
+from jaxsr import image as images  # `image` is what a caller hands to upscale
 from jaxsr import tiling, weights
 
 logger = logging.getLogger(__name__)
 
 
 class Failure(NamedTuple):
-    """An input that was not enlarged, and why."""
+    """An input that was not enlarged."""
 
     source: pathlib.Path
     reason: str
 
 
 class Summary(NamedTuple):
-    """What `upscale_files` did."""
+    """What became of the inputs."""
 
     done: list[pathlib.Path]  # the files written
     failed: list[Failure]
 
 
 class Format(NamedTuple):
-    """A kind of file, as Pillow names it, and what it can hold."""
+    """A kind of file that can be written."""
 
-    name: str
-    modes: tuple[str, ...]
+    name: str  # Pillow's
+    modes: tuple[str, ...]  # Pillow's modes of the images it can hold
     side: int  # pixels at most
     options: dict  # of PIL.Image.Image.save
 
@@ -61,32 +60,33 @@ def upscale(
     *,
     tile: int | None = None,
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
-    """The image with sides `scale` times as long, rounded up, of the same kind and dtype.
+    """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
-    A network of Y enlarges Y, or gray over its full range, and the bicubic Cb and Cr; one
-    of RGB enlarges gray as the mean of three equal channels. A scale that a network lacks
-    is its next larger one, reduced by bicubic, or its largest one, enlarged by bicubic.
-    Transparency is enlarged by bicubic.
+    A network of Y enlarges Y, and gray over its full range; Cb, Cr and alpha are
+    enlarged by bicubic. One of RGB enlarges gray as three equal channels, whose mean
+    is taken. A scale that a network lacks is its next larger one reduced by bicubic,
+    or its largest one enlarged.
 
     Args:
-        image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1] with C
-            from 1 to 4 (2 and 4 with alpha); or a Pillow image, whose palette, CMYK or
-            1-bit colours come back as RGB or gray.
+        image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1], C from
+            1 to 4 (2 and 4: the last is alpha); or a Pillow image (palette, CMYK and
+            1-bit ones come back as RGB or gray).
         scale: >= 1, fractions too.
         model: a model, or what `weights.load` takes.
         tile: as in `tiling.stream`.
     """
+    _check_scale(scale)
     model = _loaded(model)
     if isinstance(image, PIL.Image.Image):
         plain, _ = _plain(image)
-        result = PIL.Image.fromarray(upscale(np.asarray(plain), scale, model, tile=tile))
-        kept = ("icc_profile", "exif", "xmp", "dpi")
-        result.info = {key: plain.info[key] for key in kept if key in plain.info}
+        enlarged = upscale(np.asarray(plain), scale, model, tile=tile)
+        result = PIL.Image.fromarray(enlarged)
+        result.info = {key: plain.info[key] for key in KEPT if key in plain.info}
         return result
     if isinstance(image, jax.Array):
         return jnp.asarray(upscale(np.asarray(image), scale, model, tile=tile))
-    pixels = _checked(image)
-    size = _size(pixels.shape[:2], scale)
+    pixels = _pixels(image)
+    size = images.resized_size(pixels.shape[:2], scale)
     return _enlarged(pixels, size, model, tile=tile).reshape(*size, *image.shape[2:])
 
 
@@ -96,116 +96,113 @@ def upscale_files(
     scale: float,
     model: weights.Model | str | os.PathLike,
     *,
-    file_format: str = "png",
-    quality: int = 95,
     tile: int | None = None,
 ) -> Summary:
     """Enlarges files, and the images in folders and below; a bad one stops no other.
 
-    Writes photo_x2.5.png for photo.jpg, whole or not at all. Orientation is applied;
-    colour profile, EXIF, XMP and resolution are kept where the format can hold them.
+    Writes photo_x2.5.png for photo.jpg, each file whole or not at all. EXIF orientation
+    is applied; colour profile, EXIF, XMP and resolution are carried over where the
+    format can hold them.
 
     Args:
         inputs: files and folders.
-        output: a file, for one input; or a folder, where the structure of the inputs is
-            kept; or None: beside each input.
+        output: a file, for one input; or a folder, in which the structure of the input
+            folders is kept; or None for a place beside each input.
         scale: as in `upscale`.
         model: as in `upscale`.
-        file_format: a suffix in `FORMATS`, without its dot; a named output has its own.
-        quality: of JPEG and WebP, 1 to 100.
         tile: as in `upscale`.
 
     Raises:
-        ValueError: before anything is written, where two inputs would write one file, or
-            one would write over an input.
+        ValueError: before anything is written, where two inputs would be written to one
+            file, or one over an input.
     """
-    _size((1, 1), scale)
+    _check_scale(scale)
     model = _loaded(model)
-    jobs, failed = _jobs(inputs, output, scale, file_format)
-    done = []
+    jobs, failed = _jobs(inputs, output, scale)
     device = jax.local_devices()[0]
     logger.info("Running on %s (%s).", device.device_kind, device.platform)
-    for source, reason in failed:
-        logger.error("%s: %s", source, reason)
-    sizes = [_megapixels(source) * scale**2 for source, _ in jobs]
+    for failure in failed:
+        logger.error("%s: %s", *failure)
+    done = []
+    ends = np.cumsum([_megapixels(source) * scale**2 for source, _ in jobs])
     with (
         tqdm.contrib.logging.logging_redirect_tqdm(),
-        tqdm.tqdm(
-            total=sum(sizes),
-            disable=None,  # where it is no terminal
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
-            "[{elapsed}<{remaining}]",
-        ) as bar,
+        tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
     ):
-        for i, (source, target) in enumerate(jobs):
-            bar.set_description(source.name)
+        for (source, target), end in zip(jobs, ends):
+            bar.set_description_str(source.name)
             try:
-                _upscale_file(
-                    source, target, scale, model, quality, tile, lambda n: bar.update(n / 1e6)
-                )
+                _upscale_file(source, target, scale, model, tile=tile, bar=bar)
                 done.append(target)
             except (OSError, ValueError, MemoryError) as error:
                 failed.append(Failure(source, str(error) or type(error).__name__))
                 logger.error("%s: %s", *failed[-1])
-            bar.n = sum(sizes[: i + 1])
-            bar.refresh()
+            bar.update(end - bar.n)
     return Summary(done, failed)
+
+
+def _check_scale(scale):
+    if not (scale >= 1 and math.isfinite(scale)):
+        raise ValueError(f"scale must be a number of at least 1; got {scale}.")
 
 
 def _loaded(model):
     return model if isinstance(model, weights.Model) else weights.load(model)
 
 
-def _size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    if not (scale >= 1 and math.isfinite(scale)):
-        raise ValueError(f"scale must be a number from 1; got {scale}.")
-    return images.resized_size(size, scale)
-
-
-def _checked(pixels: np.ndarray) -> np.ndarray:
-    """The array as [H, W, C], or a clear error."""
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
+def _pixels(array: np.ndarray) -> np.ndarray:
+    """The array as [H, W, C], of what can be enlarged."""
+    pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > 4:
         raise ValueError(
-            "image must be [H, W] or [H, W, C] with 1 to 4 channels and not empty; "
-            f"got shape {pixels.shape}."
+            "image must be [H, W] or [H, W, C], not empty, with 1 to 4 channels; got "
+            f"shape {array.shape}."
         )
-    if jnp.issubdtype(pixels.dtype, jnp.floating):
-        if not (pixels.min() >= 0 and pixels.max() <= 1):
-            raise ValueError(
-                "a floating-point image must lie in [0, 1]; got values from "
-                f"{pixels.min()} to {pixels.max()}. Clip or divide it first."
-            )
-    elif pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if not jnp.issubdtype(pixels.dtype, jnp.floating):
         raise TypeError(f"image must be uint8, uint16 or float; got {pixels.dtype}.")
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"an image of floats must lie in [0, 1]; got {low} to {high}. Clip or "
+            "divide it first."
+        )
     return pixels
 
 
 class _Bicubic:
-    """A bicubic resize of which any window can be had."""
+    """A bicubic resize from one size to another, of which any window can be had."""
 
     def __init__(self, old: tuple[int, int], new: tuple[int, int]):
-        self.matrices = [
-            images.resize_matrix(a, b, b / a).astype(np.float32) for a, b in zip(old, new)
+        self.axes = [
+            images.resize_matrix(a, b, b / a).astype(np.float32)
+            for a, b in zip(old, new)
         ]
 
-    def window(self, read: Callable[[slice, slice], np.ndarray], rows, columns):
-        """Pixels [rows, columns] of the resized image; `read` gives those of the image."""
-        parts, sources = [], []
-        for matrix, wanted in zip(self.matrices, (rows, columns)):
-            part = matrix[wanted]
-            source = slice(part.indices.min(), part.indices.max() + 1)
-            parts.append(part[:, source])
-            sources.append(source)
-        x = read(*sources)
-        for part in parts:  # each axis comes first in its turn
-            x = (part @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:]).swapaxes(0, 1)
+    def window(self, x: np.ndarray, rows: slice, columns: slice, origin=(0, 0)):
+        """Pixels [rows, columns, C], float32, of x resized.
+
+        Args:
+            x: the image, or a part of it that is enough for the window.
+            rows: of the resized image.
+            columns: of the resized image.
+            origin: (row, column) of the image where x begins.
+        """
+        parts = [axis[wanted] for axis, wanted in zip(self.axes, (rows, columns))]
+        lows = [part.indices.min() for part in parts]
+        highs = [part.indices.max() + 1 for part in parts]
+        x = x[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin))]
+        x = x.astype(np.float32) if x.dtype.kind != "u" else images.from_uint(x)
+        for part, low, high in zip(parts, lows, highs):
+            rest = x.shape[1:]
+            x = (part[:, low:high] @ x.reshape(len(x), -1)).reshape(-1, *rest)
+            x = x.swapaxes(0, 1)  # the other axis, and at last the first again
         return x
 
     def support(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first and the last pixel, ascending, that each resized pixel is made of."""
-        matrix = self.matrices[axis]
+        """The first and last pixel, ascending, that each resized pixel is made of."""
+        matrix = self.axes[axis]
         first = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1])
         last = np.maximum.reduceat(matrix.indices, matrix.indptr[:-1])
         return np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
@@ -219,52 +216,307 @@ def _enlarged(
     tile: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
-    """Pixels [*size, C] of the dtype of `pixels` [h, w, C]; tells `advance` of each tile."""
+    """Pixels [*size, C] of the dtype of pixels [h, w, C].
+
+    Calls `advance` with the number of pixels done after each tile.
+    """
     net, color = model.net, model.card["color"]
     old, channels = pixels.shape[:2], pixels.shape[-1]
-    has_alpha, is_rgb = channels in (2, 4), channels > 2
-    if has_alpha:
+    colours = 3 if channels > 2 else 1
+    if channels > colours:
         pixels = _fill_hidden(pixels)
-    scale = _branch(net, size[0] / old[0])
+    scale = _branch(net, max(new / side for new, side in zip(size, old)))
     factor = tiling.enlargement(net, scale)
-    whole = size if net.input == "interpolated" else old  # what the network takes
+    # old -before-> whole -network-> made -after-> size, and old -direct-> size
+    whole = size if net.input == "interpolated" else old
     made = tuple(factor * side for side in whole)
-    direct = _Bicubic(old, size)
     before, after = _Bicubic(old, whole), _Bicubic(made, size)
+    direct = _Bicubic(old, size)
 
     def read(rows, columns):
-        window = pixels[rows, columns]
-        if window.dtype in (np.uint8, np.uint16):
-            return images.from_uint(window)
-        return window.astype(np.float32)
-
-    def network_read(rows, columns):
-        x = read(rows, columns)[..., : 3 if is_rgb else 1]
-        if color == "y":
-            return images.rgb_to_y(x) if is_rgb else x
-        return x if is_rgb else x.repeat(3, axis=-1)
+        window = before.window(pixels[..., :colours], rows, columns)
+        return _network_channels(window, color)
 
     def plan(tile):
         supports = [after.support(axis) for axis in (0, 1)]
-        return tuple(
+        return [
             tiling.spans(side, tile, net.halo, first // factor, last // factor)
             for side, (first, last) in zip(whole, supports)
-        )
+        ]
 
     out = np.empty((*size, channels), pixels.dtype)
     for row, column, sr in tiling.stream(
-        net,
-        model.variables,
-        lambda rows, columns: before.window(network_read, rows, columns),
-        plan,
-        scale=scale if hasattr(net, "scales") else None,
-        tile=tile,
+        net, model.variables, read, plan, scale=scale, tile=tile
     ):
         if not np.isfinite(sr).all():
-            raise ValueError("the network gave NaN or infinity. Use float32 activations.")
+            raise ValueError(
+                "the network gave NaN or infinity. Use float32 activations."
+            )
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
-        top, left = row.start * factor, column.start * factor
-        sr = after.window(lambda rows, columns: sr[...], *kept)
-        out[kept] = 0
-        advance((row.end - row.begin) * (column.end - column.begin))
+        sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
+        bicubic = direct.window(pixels, *kept)
+        sr = _merged(sr, bicubic[..., :colours], color)
+        sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
+        if out.dtype.kind == "u":
+            out[kept] = images.to_uint(sr, 8 * out.itemsize)
+        else:
+            out[kept] = sr.clip(0, 1)
+        advance(sr.shape[0] * sr.shape[1])
     return out
+
+
+def _branch(net: nn.Module, wanted: float) -> int | None:
+    """The scale to ask of a network of several: the next >= wanted, or the largest."""
+    scales = getattr(net, "scales", None)
+    if scales is None:
+        return None
+    return min((s for s in scales if s >= wanted), default=max(scales))
+
+
+def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
+    """What a network of that colour takes, of gray [H, W, 1] or RGB [H, W, 3]."""
+    gray = x.shape[-1] == 1
+    if color == "y":
+        return x if gray else images.rgb_to_y(x)
+    return x.repeat(3, axis=-1) if gray else x
+
+
+def _merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
+    """Gray or RGB, as `bicubic` is, of what a network of that colour made."""
+    gray = bicubic.shape[-1] == 1
+    if color == "y":
+        if gray:
+            return sr
+        chroma = images.rgb_to_ycbcr(bicubic)[..., 1:]
+        return images.ycbcr_to_rgb(np.concatenate([sr, chroma], axis=-1))
+    return sr.mean(axis=-1, keepdims=True) if gray else sr
+
+
+def _fill_hidden(pixels: np.ndarray) -> np.ndarray:
+    """Pixels [H, W, C] whose last channel is alpha, with colour where nothing is seen.
+
+    A fully transparent pixel has any colour, most often black: it gets that of the
+    nearest visible one, so that no fringe bleeds into an edge. Premultiplying would do
+    that too, but shows the network an edge that is none, and divides by small alphas.
+    """
+    hidden = pixels[..., -1] == 0
+    if hidden.all() or not hidden.any():
+        return pixels
+    nearest = scipy.ndimage.distance_transform_edt(
+        hidden, return_distances=False, return_indices=True
+    )
+    filled = pixels[tuple(nearest)]
+    filled[..., -1] = pixels[..., -1]
+    return filled
+
+
+def _jobs(
+    inputs: Iterable[str | os.PathLike], output: str | os.PathLike | None, scale: float
+) -> tuple[list[tuple[pathlib.Path, pathlib.Path]], list[Failure]]:
+    """(source, target) of each image to enlarge, and the inputs that hold none."""
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    output = None if output is None else pathlib.Path(output)
+    ending = f"_x{scale:g}"
+    found, failed = {}, []  # source -> its path below the input
+    for item in map(pathlib.Path, inputs):
+        if item.is_dir():
+            sources = list(_walk(item, output, ending, failed))
+            found |= {source: source.relative_to(item) for source in sources}
+            if not sources:
+                failed.append(Failure(item, "the folder holds no images."))
+        elif item.exists():
+            found[item] = pathlib.Path(item.name)
+        else:
+            failed.append(Failure(item, "there is no such file or folder."))
+    suffixes = PIL.Image.registered_extensions()
+    named = output and output.suffix.lower() in suffixes and not output.is_dir()
+    if named and output.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"output must end in one of {sorted(FORMATS)} or be a folder; got {output}."
+        )
+    if named and len(found) > 1:
+        raise ValueError(
+            f"{output} is one file, but there are {len(found)} inputs. Name a folder."
+        )
+    jobs, owners = [], {}
+    inputs = {source.resolve() for source in found}
+    for source, below in found.items():
+        target = source if output is None else output / below
+        target = output if named else target.with_name(f"{target.stem}{ending}.png")
+        if target.resolve() in inputs:
+            raise ValueError(f"{source} would be written over the input {target}.")
+        other = owners.setdefault(target.resolve(), source)
+        if other != source:
+            raise ValueError(
+                f"{other} and {source} would both be written to {target}. Rename one, "
+                "or enlarge them apart."
+            )
+        jobs.append((source, target))
+    return jobs, failed
+
+
+def _walk(
+    folder: pathlib.Path,
+    output: pathlib.Path | None,
+    ending: str,
+    failed: list[Failure],
+) -> Iterator[pathlib.Path]:
+    """The images in a folder and below, but for what an earlier run wrote there."""
+    output = output and output.resolve()
+    beside = output in (None, folder.resolve())
+
+    def fail(error):
+        failed.append(Failure(pathlib.Path(error.filename), str(error)))
+
+    for root, folders, names in os.walk(folder, onerror=fail):
+        root = pathlib.Path(root)
+        folders[:] = sorted(f for f in folders if (root / f).resolve() != output)
+        for path in (root / name for name in sorted(names)):
+            is_image = path.suffix.lower() in READABLE and not path.name.startswith(".")
+            if is_image and not (beside and path.stem.endswith(ending)):
+                yield path
+
+
+def _upscale_file(source, target, scale, model, *, tile, bar):
+    picture, exif, notes = _read(source)
+    if notes:
+        logger.warning("%s: %s.", source, "; ".join(notes))
+    size = images.resized_size((picture.height, picture.width), scale)
+    _check_fits(picture.mode, size, target)
+    info, pixels = picture.info, _pixels(np.asarray(picture))
+    del picture  # its own copy of the pixels
+    enlarged = _enlarged(
+        pixels, size, model, tile=tile, advance=lambda count: bar.update(count / 1e6)
+    )
+    del pixels
+    if enlarged.shape[-1] == 1:
+        enlarged = enlarged[..., 0]
+    _write(PIL.Image.fromarray(enlarged), info, exif, target)
+
+
+def _open(path: pathlib.Path) -> PIL.Image.Image:
+    """The opened file; a bomb only above twice PIL.Image.MAX_IMAGE_PIXELS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        return PIL.Image.open(path)
+
+
+def _megapixels(path: pathlib.Path) -> float:
+    try:
+        with _open(path) as file:
+            return file.width * file.height / 1e6
+    except Exception:  # said when its turn comes
+        return 0.0
+
+
+def _read(
+    path: pathlib.Path,
+) -> tuple[PIL.Image.Image, PIL.Image.Exif, list[str]]:
+    """The image of a file, upright and `_plain`; its EXIF; what to say of it."""
+    notes = []
+    try:
+        with _open(path) as picture:
+            if (frames := getattr(picture, "n_frames", 1)) > 1:
+                notes.append(f"the first of {frames} frames is taken")
+            if ";16" in str(picture.tile) and not picture.mode.startswith("I"):
+                notes.append(
+                    "16 bits per channel are read as 8, as Pillow does for colour"
+                )
+            PIL.ImageOps.exif_transpose(picture, in_place=True)
+            exif = picture.getexif()
+            plain, note = _plain(picture)
+    except Exception as error:  # on damaged files decoders raise almost anything
+        raise ValueError(f"it cannot be read as an image: {error}") from error
+    return plain, exif, notes + [note] * bool(note)
+
+
+def _plain(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
+    """The image in mode L, LA, RGB, RGBA, I;16 or F, and a word on what it lost."""
+    mode = picture.mode
+    if mode.startswith("I"):
+        values = np.asarray(picture)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(
+                f"gray values must lie in 0..65535; got {values.min()}..{values.max()}."
+            )
+        plain = PIL.Image.fromarray(values.astype(np.uint16))
+        plain.info = dict(picture.info)
+        return plain, ""
+    wanted = "L" if mode in ("1", "L", "LA", "La") else "F" if mode == "F" else "RGB"
+    wanted += "A" if picture.has_transparency_data else ""
+    if mode == wanted:
+        return picture, ""
+    plain = picture.convert(wanted)
+    note = f"{mode} is converted to {wanted}"
+    if mode in ("CMYK", "LAB", "HSV", "YCbCr") and plain.info.pop("icc_profile", None):
+        note += ", without its colour profile"
+    return plain, note
+
+
+def _check_fits(mode: str, size: tuple[int, int], target: pathlib.Path) -> None:
+    """Raises a ValueError, before the work is done, where it could not be written."""
+    form = FORMATS[target.suffix.lower()]
+    if mode not in form.modes:
+        raise ValueError(f"{form.name} cannot hold {mode}, but {form.modes}. Use .tif.")
+    if max(size) > form.side:
+        raise ValueError(
+            f"{form.name} holds sides up to {form.side}; the result has "
+            f"{size[1]}x{size[0]}. Use .png."
+        )
+
+
+def _write(
+    picture: PIL.Image.Image, info: dict, exif: PIL.Image.Exif, target: pathlib.Path
+) -> None:
+    """Writes a file with its metadata; where that fails, what was there stays."""
+    form = FORMATS[target.suffix.lower()]
+    metadata = {key: info[key] for key in KEPT if key in info and key != "exif"}
+    for tag in LAYOUT_TAGS.intersection(exif):
+        del exif[tag]
+    details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
+    for tag, side in zip(SIZE_TAGS, picture.size):
+        if tag in details:
+            details[tag] = side
+    if exif:
+        metadata["exif"] = exif
+    if form.name == "PNG" and "xmp" in info:
+        metadata["pnginfo"] = PIL.PngImagePlugin.PngInfo()
+        metadata["pnginfo"].add_itxt(
+            "XML:com.adobe.xmp", info["xmp"].decode(errors="replace")
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(aside, "w+b") as file:
+            picture.save(file, form.name, **form.options, **metadata)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
+    "[{elapsed}<{remaining}]"
+)
+
+# What of PIL.Image.Image.info says how to show an image, not how it was stored.
+KEPT = ("icc_profile", "exif", "xmp", "dpi")
+
+# Width and height in EXIF, to be corrected; and TIFF's tags that must not be carried
+# over: how pixels are stored, and what goes another way.
+SIZE_TAGS = (PIL.ExifTags.Base.ExifImageWidth, PIL.ExifTags.Base.ExifImageHeight)
+LAYOUT_TAGS = frozenset(
+    [256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320]
+    + [322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 700, 34675]
+)
+
+FORMATS = {
+    ".png": Format("PNG", ("L", "LA", "RGB", "RGBA", "I;16"), 2**31 - 1, {}),
+    ".tif": Format("TIFF", ("L", "LA", "RGB", "RGBA", "I;16", "F"), 2**31 - 1, {}),
+    ".jpg": Format("JPEG", ("L", "RGB"), 65500, {"quality": 95}),
+    ".webp": Format("WEBP", ("L", "LA", "RGB", "RGBA"), 16383, {"quality": 95}),
+    ".bmp": Format("BMP", ("L", "RGB"), 2**31 - 1, {}),
+}
+FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
+READABLE = {*FORMATS, ".gif"}

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import einops
 import jax
 import numpy as np
 
@@ -84,6 +85,24 @@ def evaluate(
             yield scores[-1]
         means = np.mean([(s.psnr, s.ssim) for s in scores], axis=0).tolist()
         yield Score(label, source.name, "mean", scale, *means)
+
+
+def crops(
+    model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
+) -> list[np.ndarray]:
+    """[bicubic, sr, hr] [side, side, 1]: the square in which bicubic is furthest off.
+
+    Smaller where the image is. The arguments are those of `restore_image`.
+    """
+    sr, hr = restore_image(model, pixels, scale)
+    base, _ = restore_image(bicubic(), pixels, scale)
+    height, width = (n // side * side for n in hr.shape[:2])
+    top = left = 0
+    if height and width:
+        error = ((base - hr) ** 2)[:height, :width, 0]
+        blocks = einops.reduce(error, "(y a) (x b) -> y x", "sum", a=side, b=side)
+        top, left = side * np.array(np.unravel_index(blocks.argmax(), blocks.shape))
+    return [x[top : top + side, left : left + side] for x in (base, sr, hr)]
 
 
 def compare(

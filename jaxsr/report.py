@@ -5,11 +5,10 @@ import json
 import pathlib
 from collections.abc import Iterable
 
-import einops
 import numpy as np
 
 from jaxsr import image
-from jaxsr.evaluate import Score
+from jaxsr.evaluate import PROTOCOLS, Score
 
 # network -> where `published.json` has the figures of its paper
 PUBLISHED = {
@@ -50,6 +49,14 @@ def _cell(value):
     return "-" if value is None else f"{value[0]:.2f} / {value[1]:.4f}"
 
 
+def text(scores: Iterable[Score], card: dict) -> str:
+    """The table of a model's scores, and under it how they were measured."""
+    return (
+        f"{table(scores, card['network'])}\n\nPSNR in dB / SSIM. Trained on "
+        f"{card['trained_on']}. Protocol: {PROTOCOLS[card['color']]}.\n"
+    )
+
+
 def write_json(path: str | pathlib.Path, scores: Iterable[Score], **facts) -> None:
     """Writes the scores, and facts about how they came about, as JSON."""
     scores = [score._asdict() for score in scores]
@@ -57,46 +64,28 @@ def write_json(path: str | pathlib.Path, scores: Iterable[Score], **facts) -> No
     pathlib.Path(path).write_text(text + "\n")
 
 
-def crop_box(sr: np.ndarray, hr: np.ndarray, side: int = 64) -> tuple[int, int]:
-    """(top, left) of the square in which `sr` [H, W, 1] is furthest from `hr`."""
-    height, width = (n // side * side for n in hr.shape[:2])
-    if not height or not width:
-        return 0, 0
-    error = ((sr - hr) ** 2)[:height, :width, 0]
-    blocks = einops.reduce(error, "(y a) (x b) -> y x", "sum", a=side, b=side)
-    top, left = np.unravel_index(np.argmax(blocks), blocks.shape)
-    return int(top) * side, int(left) * side
-
-
 def crops(
-    path: str | pathlib.Path,
-    titled: dict[str, list[np.ndarray]],
-    *,
-    boxes: list[tuple[int, int]],
-    side: int = 64,
+    path: str | pathlib.Path, rows: list[list[np.ndarray]], *, titles: list[str]
 ) -> None:
-    """Writes a PNG of crops side by side: a column for each title, a row for each image.
-
-    Args:
-        titled: title -> images [H, W, 1 or 3] in [0, 1], one for each row.
-        boxes: (top, left) of each row's crop.
-        side: of a crop in pixels.
-    """
+    """Writes a PNG of images [h, w, 1 or 3] in [0, 1], a column under each title."""
     from matplotlib import figure
 
-    rows, columns = len(boxes), len(titled)
-    fig = figure.Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
-    axes = np.reshape(fig.subplots(rows, columns), (rows, columns))
-    for column, (title, images) in enumerate(titled.items()):
-        for row, (top, left) in enumerate(boxes):
-            ax = axes[row, column]
-            crop = images[row][top : top + side, left : left + side]
+    fig = figure.Figure(
+        figsize=(2.2 * len(titles), 2.2 * len(rows) + 0.2), layout="constrained"
+    )
+    grid = fig.subplots(len(rows), len(titles), squeeze=False)
+    for axes, images in zip(grid, rows):
+        for ax, pixels in zip(axes, images):
             ax.imshow(
-                image.to_uint(crop), cmap="gray", vmin=0, vmax=255, interpolation="none"
+                image.to_uint(pixels),
+                cmap="gray",
+                vmin=0,
+                vmax=255,
+                interpolation="none",
             )
             ax.set_axis_off()
-            if row == 0:
-                ax.set_title(title, fontsize=9)
+    for ax, title in zip(grid[0], titles):
+        ax.set_title(title, fontsize=9)
     fig.savefig(path, dpi=110)
 
 

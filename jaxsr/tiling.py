@@ -1,8 +1,8 @@
 """One image through a network in overlapping tiles: the whole-image result, exactly.
 
-A tile lies inside the image, shifted where it would stick out, so the network's own padding
-falls on the image's own border or on pixels that are not kept. All tiles of an image have
-one shape, the same for every image that is larger than a tile: nothing recompiles.
+A tile lies inside the image, shifted where it would stick out, so the network's own
+padding falls on the image's own border or on pixels that are not kept. All tiles of an
+image have one shape, the same for every image larger than a tile: nothing recompiles.
 """
 
 import functools
@@ -17,11 +17,11 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-# Side of a tile in output pixels. On a CPU, VDSR makes per second 0.066 megapixels with
-# tiles of 128, 0.097 with 256, 0.119 with 512; with 768 its activations cost more memory.
+# Side of a tile in output pixels. On a CPU, VDSR makes 0.066 megapixels a second with
+# tiles of 128, 0.097 with 256, 0.119 with 512, and with 768 no more.
 SIDE = 512
-# Input pixels by which a tile is larger than two halos at least: its smallest progress, and
-# room for the support of a bicubic resize after the network.
+# Input pixels by which a tile exceeds two halos at least: what a bicubic resize after
+# the network is made of, and some progress.
 MARGIN = 8
 
 
@@ -73,7 +73,7 @@ def enlargement(net: nn.Module, scale: int | None = None) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def make_forward(net: nn.Module, scale: int | None = None) -> Callable:
+def make_forward(net: nn.Module, scale: int | None) -> Callable:
     """The compiled (variables, [B, h, w, C]) -> sr, in full float32 precision."""
     static = {} if scale is None else {"scale": scale}
 
@@ -127,7 +127,9 @@ def stream(
             yield from _stream(forward, variables, read, rows, columns)
             return
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            if not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            if not (
+                isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+            ):
                 raise
             used = max(span.stop - span.start for span in (rows[0], columns[0]))
             if used // 2 < smallest:

@@ -1,13 +1,11 @@
 """The training loop: the only place that compiles the step, logs and saves."""
 
-import hashlib
-import inspect
 import itertools
-import json
 import logging
 import os
 import pathlib
 import signal
+import sys
 import time
 
 import jax
@@ -18,39 +16,9 @@ from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import (
-    checkpoint,
-    evaluate,
-    logs,
-    losses,
-    models,
-    objectives,
-    optim,
-    report,
-    weights,
-)
+from jaxsr import build, checkpoint, evaluate, logs, models, report, weights
 from jaxsr import step as steps
-from jaxsr.data import pairs, patches, sources
-
-PRECISIONS = {
-    # name -> (jax_default_matmul_precision, dtype of the network's activations)
-    "bfloat16": ("default", "bfloat16"),
-    "float32": ("highest", "float32"),
-    "tf32": ("tensorfloat32", "float32"),
-}
-BACKENDS = ("device", "tfdata")
-
-# Settings that a run may be gone on with changed: none alters what an update computes.
-FREE = (
-    "checkpoint",
-    "data.backend",
-    "data.dir",
-    "data.strict",
-    "evaluation",
-    "log_every",
-    "updates_per_dispatch",
-    "validation",
-)
+from jaxsr.data import pairs, sources
 
 
 def train(config, workdir: str | os.PathLike) -> None:
@@ -71,14 +39,13 @@ def train(config, workdir: str | os.PathLike) -> None:
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
     run = _Run(config, workdir)
-    interrupt = _Interrupt()
-    try:
-        run.go(interrupt)
-    finally:
-        interrupt.restore()
-        checkpoint.close(run.manager)
+    with _Interrupt() as interrupt:
+        try:
+            run.go(interrupt)
+        finally:
+            checkpoint.close(run.manager)
     if interrupt.number:
-        _say(f"Interrupted and saved at update {run.step}. The same command goes on.")
+        _say(f"Saved at update {run.step}. The same command goes on from there.")
         raise SystemExit(128 + interrupt.number)
     if jax.process_index() == 0:
         finish(config, workdir)
@@ -88,52 +55,44 @@ class _Run:
     """Everything that is set up once, and the loop over it."""
 
     def __init__(self, config: dict, workdir: pathlib.Path):
-        _check(config)
+        build.check(config)
         self.config, self.workdir = config, workdir
-        data = config["data"]
-        precision, dtype = PRECISIONS[config["precision"]]
+        precision, _ = build.PRECISIONS[config["precision"]]
         jax.config.update("jax_default_matmul_precision", precision)
         self.net = models.make(**config["network"])
-        self.source, self.validation = open_data(data, config["validation"]["name"])
-        self.digest = _digest(config, sources.digest(self.source))
-        _claim(workdir, config, sources.digest(self.source))
+        self.source, self.validation = build.open_data(
+            config["data"], config["validation"]["name"]
+        )
+        self.identity = build.identity(config, self.source)
+        build.claim(workdir, self.identity)
+        self.plan = build.make_plan(config["data"], self.source, self.net.input)
+        self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
+        tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
+        self.total = round(config["epochs"] * self.plan.epoch)
+        self.each = config["updates_per_dispatch"] or (
+            1 if jax.default_backend() == "cpu" else 32
+        )
 
-        self.plan = make_plan(data, self.source, self.net.input)
         devices = jax.device_count()
-        if data["batch"] % devices:
-            raise ValueError(
-                f"data.batch must be a multiple of the {devices} devices; got "
-                f"{data['batch']}."
-            )
         mesh = jax.make_mesh(
             (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
         )
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
-        self.feed = _make_feed(config, self.source, self.plan, self.net.input)
-
-        epoch, epochs = self.plan.epoch, config["epochs"]
-        self.total = round(epochs * epoch)
-        self.schedule = choose(
-            optim.SCHEDULES, "schedule", config["schedule"], epoch=epoch, epochs=epochs
+        train_step = steps.make_train_step(
+            build.make_objective(config), tx, ema_decay=config["ema_decay"]
         )
-        tx = choose(optim.OPTIMIZERS, "optim", config["optim"], self.schedule)
-        trained = self.net
-        if dtype != "float32":
-            trained = models.make(**config["network"] | {"dtype": dtype})
-        objective = objectives.supervised(trained, losses.LOSSES[config["loss"]])
         self.update = jax.jit(
-            steps.make_train_steps(
-                steps.make_train_step(objective, tx, ema_decay=config["ema_decay"]),
-                self.feed.cut,
-            ),
+            steps.make_train_steps(train_step, self.feed.cut),
             in_shardings=(self.replicated, self.replicated, self.sharded),
             out_shardings=self.replicated,
             donate_argnums=0,
         )
 
-        shape = [1, data["patch"], data["patch"], pairs.COLORS[config["color"]]]
-        variables = self.net.init(jax.random.key(config["seed"]), jnp.zeros(shape))
+        patch, channels = config["data"]["patch"], pairs.COLORS[config["color"]]
+        variables = self.net.init(
+            jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
+        )
         state = steps.init_state(variables, tx, ema=config["ema_decay"] > 0)
         self.state = jax.device_put(state, self.replicated)
         self.manager = checkpoint.open_directory(
@@ -143,55 +102,53 @@ class _Run:
         if restored is not None:
             self.state = restored
         self.step = int(self.state.step)
-        self.best = _best(workdir)
+        self.best = self._best_so_far()
         self.log = None
         if jax.process_index() == 0:
             self.log = logs.Log(workdir, step=self.step, every=config["log_every"])
-            _say(parameter_overview.get_parameter_overview(variables["params"]))
-            _say(
-                f"{self.source.name}: {len(self.source.names)} images, "
-                f"{self.plan.patches} patches and {epoch} updates an epoch; "
-                f"{devices} x {jax.devices()[0].device_kind}; "
-                f"{self.total} updates, {self.step} of them done."
-            )
+        _say(parameter_overview.get_parameter_overview(variables["params"]))
+        _say(
+            f"{self.source.name}: {len(self.source.names)} images, "
+            f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
+            f"{devices} x {jax.devices()[0].device_kind}; "
+            f"{self.total} updates, {self.step} of them done."
+        )
 
     def go(self, interrupt: "_Interrupt") -> None:
         """Updates until the end, a signal, or a loss that is not finite."""
-        config = self.config
-        each = config["updates_per_dispatch"] or (
-            1 if jax.default_backend() == "cpu" else 32
-        )
         inputs = self.feed.inputs(self.step, self.total - self.step)
         data = jax.device_put(self.feed.data, self.replicated)
         saved_at, pending = time.monotonic(), None
         self.since = (self.step, time.monotonic())
-        bar = tqdm.tqdm(
+        self.bar = tqdm.tqdm(
             total=self.total,
             initial=self.step,
             unit="update",
             dynamic_ncols=True,
-            disable=None if self.log else True,
+            disable=None if self.log else True,  # None: only in a terminal
         )
-        with bar:
+        if self._is_due() and not self._is_validated():
+            self._write_model(self._validate(interrupt))
+        with self.bar:
             while self.step < self.total:
-                count = min(each - self.step % each, self.total - self.step)
-                batches = list(itertools.islice(inputs, count))
-                self.state, metrics = self.update(self.state, data, self._put(batches))
-                epoch_before = self._epochs()
+                count = min(self.each - self.step % self.each, self.total - self.step)
+                batches = self._put(list(itertools.islice(inputs, count)))
+                self.state, metrics = self.update(self.state, data, batches)
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
-                self._read(pending, bar)
-                pending = (self.step - count, metrics)
-                late = (
-                    time.monotonic() - saved_at > 60 * config["checkpoint"]["minutes"]
+                self._read(pending)
+                pending, psnr = (self.step - count, metrics), None
+                due = self._is_due()
+                if due:
+                    self._read(pending)
+                    pending, psnr = None, self._validate(interrupt)
+                waited = time.monotonic() - saved_at
+                stop, late = _agree(
+                    interrupt.number, waited > 60 * self.config["checkpoint"]["minutes"]
                 )
-                stop, late = _agree(interrupt.number, late)
-                validate = int(self._epochs()) > int(epoch_before)
-                done = self.step >= self.total
-                if stop or late or validate or done:
-                    self._read(pending, bar)
+                if stop or late or due:
+                    self._read(pending)
                     pending = None
-                    psnr = self._validate() if validate or done else None
                     checkpoint.save(self.manager, self.state, psnr=psnr)
                     self._write_model(psnr)
                     saved_at = time.monotonic()
@@ -199,8 +156,19 @@ class _Run:
                     interrupt.number = stop
                     return
 
-    def _epochs(self) -> float:
-        return self.step / self.plan.epoch / self.config["validation"]["every"]
+    def _is_due(self) -> bool:
+        """Whether a validation falls into the last dispatch, or the run is over."""
+        if not self.step:
+            return False
+        every = self.plan.epoch * self.config["validation"]["every"]
+        before = (self.step - 1) // self.each * self.each
+        return self.step // every > before // every or self.step >= self.total
+
+    def _is_validated(self) -> bool:
+        """Whether this step's validation was finished before the run was interrupted."""
+        records = logs.read(self.workdir) if self.log else []
+        done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
+        return bool(_from_first(done))
 
     def _put(self, batches):
         """Stacks the inputs of several updates and spreads them over the devices."""
@@ -209,7 +177,7 @@ class _Run:
             lambda x: jax.make_array_from_process_local_data(self.sharded, x), stacked
         )
 
-    def _read(self, pending, bar) -> None:
+    def _read(self, pending) -> None:
         """Checks and logs the metrics of one dispatch: (step before it, arrays)."""
         if pending is None:
             return
@@ -226,15 +194,18 @@ class _Run:
         if self.log is None:
             return
         for i in range(len(finite)):
-            means = self.log.update(
-                step + i + 1, {name: x[i] for name, x in metrics.items()}
-            )
-            if means:
-                means["learning_rate"] = float(self.schedule(step + i))
-                means["images_per_second"] = self._speed()
-                self.log.write(step + i + 1, means)
-        bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
-        bar.update(len(finite))
+            values = {name: x[i] for name, x in metrics.items()}
+            record = self.log.update(step + i + 1, values)
+            if record:
+                record["learning_rate"] = float(self.schedule(step + i))
+                record["images_per_second"] = self._speed()
+                self.log.write(step + i + 1, record)
+                if not sys.stderr.isatty():
+                    print(
+                        f"update {step + i + 1}: loss {record['loss']:.4g}", flush=True
+                    )
+        self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
+        self.bar.update(len(finite))
 
     def _speed(self) -> float:
         """Patches trained on per second since it was last asked."""
@@ -242,77 +213,80 @@ class _Run:
         updates, seconds = np.subtract(self.since, since)
         return float(updates * self.plan.batch / max(seconds, 1e-9))
 
-    def _validate(self) -> float:
-        """Mean PSNR in dB over the validation images and scales, the same everywhere."""
-        psnr = np.zeros([])
+    def _validate(self, interrupt: "_Interrupt") -> float | None:
+        """Mean PSNR in dB over the validation images and scales; None if interrupted."""
+        psnr = np.nan
         if self.log is not None:
-            model = self._model()
-            rows = list(
-                evaluate.evaluate(model, self.validation, self.config["data"]["scales"])
-            )
-            means = [row for row in rows if row.image == "mean"]
-            psnr = np.mean([row.psnr for row in means])
-            scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
-            self.log.write(self.step, {"validation_psnr": float(psnr), **scores})
-            self.log.write_images(self.step, {"bicubic, ours, true": self._picture()})
-            tqdm.tqdm.write(
-                f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
-                f"{self.validation.name} {psnr:.3f} dB"
-            )
-        if jax.process_count() > 1:
-            psnr = multihost_utils.broadcast_one_to_all(psnr)
-        return float(psnr)
+            scales = self.config["data"]["scales"]
+            means = []
+            for row in evaluate.evaluate(self._model(), self.validation, scales):
+                if interrupt.number:
+                    break
+                if row.image == "mean":
+                    means.append(row)
+            else:
+                psnr = float(np.mean([row.psnr for row in means]))
+                scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
+                self.log.write(self.step, {"validation_psnr": psnr, **scores})
+                self.log.write_images(self.step, {"bicubic, ours, true": self._strip()})
+                tqdm.tqdm.write(
+                    f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
+                    f"{self.validation.name} {psnr:.3f} dB"
+                )
+        psnr = float(_from_first(psnr))
+        return None if np.isnan(psnr) else psnr
 
-    def _picture(self) -> np.ndarray:
+    def _strip(self) -> np.ndarray:
         """[1, side, 3 * side, 1]: where bicubic is furthest off on the first image."""
         scale = max(self.config["data"]["scales"])
-        pixels = self.validation.read(0)
-        sr, hr = evaluate.restore_image(self._model(), pixels, scale)
-        base, _ = evaluate.restore_image(evaluate.bicubic(), pixels, scale)
-        top, left = report.crop_box(base, hr, 96)
-        crops = [x[top : top + 96, left : left + 96] for x in (base, sr, hr)]
+        crops = evaluate.crops(self._model(), self.validation.read(0), scale, side=96)
         return np.concatenate(crops, axis=1)[None]
 
     def _model(self, psnr: float | None = None) -> weights.Model:
-        config = self.config
         card = weights.make_card(
             self.net,
-            color=config["color"],
-            scales=list(config["data"]["scales"]),
+            color=self.config["color"],
+            scales=list(self.config["data"]["scales"]),
             trained_on=self.source.name,
             step=self.step,
-            digest=self.digest,
+            digest=build.digest(self.identity),
             validation={"data": self.validation.name, "psnr": psnr},
             epochs=round(self.step / self.plan.epoch, 3),
         )
         variables = jax.device_get(steps.variables_of(self.state))
         return weights.Model(self.net, variables, card)
 
+    def _best_so_far(self) -> float | None:
+        path = self.workdir / "model.safetensors"
+        return weights.load(path).card["validation"]["psnr"] if path.exists() else None
+
     def _write_model(self, psnr: float | None) -> None:
         """Keeps the best model by validation; before the first validation, the newest."""
-        better = self.best is None if psnr is None else psnr > (self.best or 0.0)
-        if better and self.log is not None:
-            weights.save(self.workdir / "model.safetensors", self._model(psnr))
-        self.best = psnr if better else self.best
+        better = self.best is None if psnr is None else psnr > (self.best or -np.inf)
+        if better:
+            self.best = psnr
+            if self.log is not None:
+                weights.save(self.workdir / "model.safetensors", self._model(psnr))
 
 
 class _Interrupt:
-    """Notes SIGINT and SIGTERM, so that the loop can save and leave; a second one ends."""
+    """Notes SIGINT and SIGTERM, so that the loop can save and leave."""
 
-    def __init__(self):
+    def __enter__(self):
         self.number = 0
         self._before = {
             number: signal.signal(number, self._note)
             for number in (signal.SIGINT, signal.SIGTERM)
         }
+        return self
 
     def _note(self, number, frame):
         if self.number:
             raise KeyboardInterrupt
         self.number = number
-        tqdm.tqdm.write("Saving, then leaving; once more leaves without saving.")
+        _say("\nSaving, then leaving; a second signal leaves at once.")
 
-    def restore(self):
+    def __exit__(self, *exception):
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -321,220 +295,38 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
     """Scores the run's model on the benchmark sets at hand and shows the table."""
     path = workdir / "model.safetensors"
     model = weights.load(path)
-    if (workdir / "results.md").exists() and model.card["scores"]:
+    if model.card["scores"] and (workdir / "results.md").exists():
         _say((workdir / "results.md").read_text())
         return
-    data_dir = config["data"]["dir"] or None
-    sets = []
+    benchmarks = []
     for name in config["evaluation"]["sets"]:
         try:
-            sets.append(sources.open_source(name, data_dir))
+            benchmarks.append(sources.open_source(name, config["data"]["dir"] or None))
         except sources.DataNotFound as error:
             logging.info("Left out of the table: %s", error)
-    if not sets:
-        sets = [open_data(config["data"], config["validation"]["name"])[1]]
+    if not benchmarks:
+        benchmarks = [build.open_data(config["data"], config["validation"]["name"])[1]]
     scales = config["data"]["scales"]
-    total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
-    rows = evaluate.compare(model, sets, scales)
+    rows = evaluate.compare(model, benchmarks, scales)
+    total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
-    table = report.table(scores, model.card["network"])
-    protocol = evaluate.PROTOCOLS[model.card["color"]]
-    text = (
-        f"{table}\n\nPSNR in dB / SSIM. Trained on {model.card['trained_on']}, "
-        f"{model.card['step']} updates. Protocol: {protocol}.\n"
-    )
-    means = [s for s in scores if s.image == "mean" and s.network != "bicubic"]
-    for s in means:
-        of_set = model.card["scores"].setdefault(s.data, {})
-        of_set[f"x{s.scale}"] = {"psnr": s.psnr, "ssim": s.ssim}
-    model.card["protocol"] = protocol
+    for s in scores:
+        if s.image == "mean" and s.network != "bicubic":
+            of_set = model.card["scores"].setdefault(s.data, {})
+            of_set[f"x{s.scale}"] = {"psnr": s.psnr, "ssim": s.ssim}
+    model.card["protocol"] = evaluate.PROTOCOLS[model.card["color"]]
+    text = report.text(scores, model.card)
     report.write_json(workdir / "results.json", scores, card=model.card)
-    _draw_crops(workdir / "crops.png", model, sets[0], max(scales))
+    source = benchmarks[0]
+    pixels = [source.read(i) for i in range(min(4, len(source.names)))]
+    report.crops(
+        workdir / "crops.png",
+        [evaluate.crops(model, p, max(scales), side=64) for p in pixels],
+        titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
+    )
     weights.save(path, model)
     (workdir / "results.md").write_text(text)
     _say(text)
-
-
-def _draw_crops(path, model, source, scale):
-    columns = {"bicubic": [], model.card["network"]: [], "true": []}
-    boxes = []
-    for i in range(min(4, len(source.names))):
-        pixels = source.read(i)
-        sr, hr = evaluate.restore_image(model, pixels, scale)
-        base, _ = evaluate.restore_image(evaluate.bicubic(), pixels, scale)
-        for column, x in zip(columns.values(), (base, sr, hr)):
-            column.append(x)
-        boxes.append(report.crop_box(base, hr))
-    report.crops(path, columns, boxes=boxes)
-
-
-def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Source]:
-    """The training and the validation images that a config asks for.
-
-    A named set that is not on disk is fetched; where that fails too, the run goes on
-    with `samples`, unless data.strict.
-    """
-    try:
-        return _open(data, data["name"]), _open(data, validation)
-    except sources.DataNotFound as error:
-        if data["strict"]:
-            raise
-        print(
-            f"\n{'!' * 78}\n!! {error}\n!! TRAINING ON THE FEW PHOTOGRAPHS OF `samples` "
-            "INSTEAD; its scores will be lower.\n!! data.strict=True makes this an "
-            f"error.\n{'!' * 78}\n",
-            flush=True,
-        )
-        return (
-            sources.open_source("samples"),
-            sources.open_source("samples-validation"),
-        )
-
-
-def _open(data, name):
-    data_dir = data["dir"] or None
-    try:
-        return sources.open_source(name, data_dir)
-    except sources.DataNotFound as missing:
-        try:
-            sources.fetch(name, data_dir)
-        except (OSError, ValueError) as error:
-            raise sources.DataNotFound(f"{missing} Fetching failed: {error}") from error
-        return sources.open_source(name, data_dir)
-
-
-def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
-    """The plan of a run, from the `data` section of its config."""
-    common = {
-        name: data[name] for name in ("scales", "patch", "batch", "symmetries")
-    } | {"input": input}
-    if data["plan"] == "random" or source.sizes is None:
-        return patches.random_plan(
-            len(source.names), sizes=source.sizes, epoch=data["epoch"], **common
-        )
-    return patches.grid_plan(source.sizes, stride=data["stride"], **common)
-
-
-def _make_feed(config, source, plan, input):
-    data = config["data"]
-    if data["backend"] == "device":
-        from jaxsr.data import device as backend
-    else:
-        from jaxsr.data import tfdata as backend
-    return backend.make_feed(
-        source,
-        plan,
-        seed=config["seed"],
-        scales=tuple(data["scales"]),
-        patch=data["patch"],
-        color=config["color"],
-        input=input,
-        blur=data["blur"],
-        shard=(jax.process_index(), jax.process_count()),
-    )
-
-
-def choose(table: dict, section: str, settings: dict, *args, **given):
-    """Calls the entry settings["name"] of a table with the other settings.
-
-    Raises:
-        ValueError: for a name or a setting that is not there, with those that are.
-    """
-    settings = dict(settings)
-    name = settings.pop("name", None)
-    if name not in table:
-        raise ValueError(
-            f"{section}.name must be one of {sorted(table)}; got {name!r}."
-        )
-    known = list(inspect.signature(table[name]).parameters)[len(args) :]
-    known = [key for key in known if key not in given]
-    if unknown := sorted(set(settings) - set(known)):
-        raise ValueError(f"{section} {name!r} has the settings {known}; got {unknown}.")
-    try:
-        return table[name](*args, **settings, **given)
-    except TypeError as error:
-        raise ValueError(
-            f"{section} {name!r} needs the settings {known}: {error}"
-        ) from error
-
-
-def _check(config):
-    for name, table in (
-        ("loss", losses.LOSSES),
-        ("precision", PRECISIONS),
-        ("color", pairs.COLORS),
-    ):
-        if config[name] not in table:
-            raise ValueError(
-                f"{name} must be one of {sorted(table)}; got {config[name]!r}."
-            )
-    for name, known in (("backend", BACKENDS), ("plan", ("grid", "random"))):
-        if config["data"][name] not in known:
-            raise ValueError(
-                f"data.{name} must be one of {known}; got {config['data'][name]!r}."
-            )
-    for name in ("epochs", "log_every"):
-        if config[name] <= 0:
-            raise ValueError(f"{name} must be positive; got {config[name]}.")
-    if config["validation"]["every"] <= 0:
-        raise ValueError("validation.every must be a positive number of epochs.")
-    if not 0 <= config["ema_decay"] < 1:
-        raise ValueError(
-            f"ema_decay must be from 0 to below 1; got {config['ema_decay']}."
-        )
-
-
-def _flat(config, prefix=""):
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _bound(config) -> dict:
-    """The settings that make a run what it is, as JSON gives them back."""
-    free = FREE
-    if config["schedule"]["name"] != "cosine":
-        free += ("epochs",)  # then more epochs just go on
-    flat = {
-        key: value
-        for key, value in _flat(config)
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
-    }
-    return json.loads(json.dumps(flat))
-
-
-def _digest(config, data: str) -> str:
-    text = json.dumps([_bound(config), data], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _claim(workdir, config, data):
-    """Writes down what run a workdir belongs to, or checks that it is this one."""
-    path = workdir / "config.json"
-    ours = _bound(config) | {"data.digest": data}
-    if not path.exists():
-        if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(ours, indent=1) + "\n")
-        return
-    theirs = json.loads(path.read_text())
-    differing = [
-        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} now"
-        for key in sorted(ours.keys() | theirs.keys())
-        if ours.get(key) != theirs.get(key)
-    ]
-    if differing:
-        raise ValueError(
-            f"{workdir} belongs to another run ({'; '.join(differing)}). Give another "
-            "--workdir, or the settings of that run."
-        )
-
-
-def _best(workdir) -> float | None:
-    path = workdir / "model.safetensors"
-    return weights.load(path).card["validation"]["psnr"] if path.exists() else None
 
 
 def _agree(number: int, late: bool) -> tuple[int, bool]:
@@ -543,6 +335,13 @@ def _agree(number: int, late: bool) -> tuple[int, bool]:
         flags = multihost_utils.process_allgather(np.array([number, int(late)]))
         number, late = flags.max(axis=0).tolist()
     return int(number), bool(late)
+
+
+def _from_first(value):
+    """The first process's value, on every process."""
+    if jax.process_count() > 1:
+        value = multihost_utils.broadcast_one_to_all(np.asarray(value))
+    return value
 
 
 def _say(text: str) -> None:

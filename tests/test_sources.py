@@ -380,6 +380,7 @@ def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
     with pytest.raises(sources.FetchError, match="10 of 10 files of Tiny"):
         fetch(server, tmp_path)
     assert len(server.asked) < 10
+    assert not (tmp_path / "Tiny").exists()  # it would hide a set found elsewhere
 
 
 def test_a_set_without_an_address_must_be_put_there(tmp_path):
@@ -392,7 +393,7 @@ def test_a_set_without_an_address_must_be_put_there(tmp_path):
 @pytest.fixture(scope="module")
 def prepared(data_dir, tmp_path_factory):
     """A TFDS folder with Set14, one of whose images is gray."""
-    tfds = pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("tensorflow_datasets")
     from jaxsr.data import tfds_builder
 
     assert tfds_builder.JaxsrImages.name == "jaxsr_images"
@@ -418,7 +419,8 @@ def test_a_tfds_set_is_a_source(data_dir, prepared):
     source = sources.open_source("tfds:jaxsr_images/Set14:test", prepared)
     assert source.sizes is None and len(source.names) == 14
     assert pixel_hashes(source) == pixel_hashes(sources.open_source("Set14", data_dir))
-    joined = sources.open_source(f"tfds:jaxsr_images/Set14:test[:2]+{data_dir / 'T91'}")
+    name = f"tfds:jaxsr_images/Set14:test[:2]+{data_dir / 'T91'}"
+    joined = sources.open_source(name, prepared)
     assert joined.sizes is None and len(joined.names) == 93
 
 

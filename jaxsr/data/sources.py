@@ -370,7 +370,6 @@ def fetch(
             folders.append(pathlib.Path(builder.data_dir))
         elif part in SETS and SETS[part].folder in manifest():
             folder = root / SETS[part].folder
-            folder.mkdir(parents=True, exist_ok=True)
             folders.append(folder)
             found = manifest()[folder.name]
             base = f"{url}/{found['repository']}/{found['commit']}"
@@ -421,6 +420,7 @@ def _fetch_image(address: str, entry: dict, folder: pathlib.Path) -> None:
             f"its sha256 must be {entry['sha256']}; got {_sha256(content)}"
         )
     target = folder / f"{entry['name']}{pathlib.PurePath(entry['path']).suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{os.getpid()}.part")
     aside.write_bytes(content)
     aside.replace(target)

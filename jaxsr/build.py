@@ -1,0 +1,240 @@
+"""A config -> the pieces of a run, and whether a directory is that run's.
+
+A name in a config is a key of some table, and a wrong one is answered with the right ones.
+"""
+
+import hashlib
+import inspect
+import json
+import pathlib
+
+import jax
+
+from jaxsr import losses, models, objectives, optim
+from jaxsr.data import pairs, patches, sources
+
+# name -> (jax_default_matmul_precision, dtype of the network's activations)
+PRECISIONS = {
+    "bfloat16": ("default", "bfloat16"),
+    "float32": ("highest", "float32"),
+    "tf32": ("tensorfloat32", "float32"),
+}
+
+# Settings that a run may be gone on with changed: none alters what an update computes.
+FREE = (
+    "checkpoint",
+    "data.backend",
+    "data.dir",
+    "data.strict",
+    "evaluation",
+    "log_every",
+    "updates_per_dispatch",
+    "validation",
+)
+
+
+def check(config: dict) -> None:
+    """Raises a ValueError for a setting that is out of its range."""
+    data = config["data"]
+    for name, value, known in (
+        ("loss", config["loss"], losses.LOSSES),
+        ("precision", config["precision"], PRECISIONS),
+        ("color", config["color"], pairs.COLORS),
+        ("data.backend", data["backend"], ("device", "tfdata")),
+        ("data.plan", data["plan"], ("grid", "random")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
+    for name, value in (
+        ("epochs", config["epochs"]),
+        ("log_every", config["log_every"]),
+        ("validation.every", config["validation"]["every"]),
+    ):
+        if value <= 0:
+            raise ValueError(f"{name} must be positive; got {value}.")
+    if not 0 <= config["ema_decay"] < 1:
+        raise ValueError(
+            f"ema_decay must be from 0 to below 1; got {config['ema_decay']}."
+        )
+    if data["batch"] % jax.device_count():
+        raise ValueError(
+            f"data.batch must be a multiple of the {jax.device_count()} devices; got "
+            f"{data['batch']}."
+        )
+
+
+def choose(table: dict, section: str, settings: dict, *args, **given):
+    """Calls the entry settings["name"] of a table with the other settings.
+
+    Raises:
+        ValueError: for a name or a setting that is not there, with those that are.
+    """
+    settings = dict(settings)
+    name = settings.pop("name", None)
+    if name not in table:
+        raise ValueError(
+            f"{section}.name must be one of {sorted(table)}; got {name!r}."
+        )
+    parameters = list(inspect.signature(table[name]).parameters.values())[len(args) :]
+    parameters = [p for p in parameters if p.name not in given]
+    known = [p.name for p in parameters]
+    needed = [p.name for p in parameters if p.default is p.empty]
+    unknown = sorted(set(settings) - set(known))
+    missing = sorted(set(needed) - set(settings))
+    if unknown or missing:
+        raise ValueError(
+            f"{section} {name!r} has the settings {known}"
+            + (f"; got {unknown}" if unknown else "")
+            + (f"; {missing} missing" if missing else "")
+            + "."
+        )
+    return table[name](*args, **settings, **given)
+
+
+def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Source]:
+    """The training and the validation images that a config asks for.
+
+    A named set that is not on disk is fetched; where that fails too, the run goes on
+    with `samples`, unless data.strict.
+
+    Raises:
+        ValueError: where a benchmark set would be trained on or steer the run.
+    """
+    for name in (data["name"], validation):
+        if sources.split_of(name) == "test":
+            raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
+    try:
+        return _open(data, data["name"]), _open(data, validation)
+    except (sources.DataNotFound, sources.FetchError) as error:
+        if data["strict"]:
+            raise
+        if jax.process_index() == 0:
+            print(
+                f"\n{'!' * 80}\n!! {error}\n!! TRAINING ON THE FEW PHOTOGRAPHS OF "
+                "`samples` INSTEAD: the scores will be lower.\n!! "
+                f"--config.data.strict=True makes this an error.\n{'!' * 80}\n",
+                flush=True,
+            )
+        return (
+            sources.open_source("samples"),
+            sources.open_source("samples-validation"),
+        )
+
+
+def _open(data, name):
+    data_dir = data["dir"] or None
+    try:
+        return sources.open_source(name, data_dir)
+    except sources.DataNotFound:
+        sources.fetch(name, data_dir)
+        return sources.open_source(name, data_dir)
+
+
+def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
+    """The plan of a run, from the `data` section of its config."""
+    common = {name: data[name] for name in ("scales", "patch", "batch", "symmetries")}
+    if data["plan"] == "random":
+        return patches.random_plan(
+            len(source.names),
+            sizes=source.sizes,
+            epoch=data["epoch"],
+            input=input,
+            **common,
+        )
+    if source.sizes is None:
+        raise ValueError(
+            f"the sizes of {source.name}'s images are not known beforehand, so there is "
+            "no grid of patches. Set data.plan='random'."
+        )
+    return patches.grid_plan(source.sizes, stride=data["stride"], input=input, **common)
+
+
+def make_feed(
+    config: dict, source: sources.Source, plan: patches.Plan, input: str
+) -> patches.Feed:
+    """The feed of a run, by the backend that its config names."""
+    data = config["data"]
+    if data["backend"] == "device":
+        from jaxsr.data import device as backend
+    else:
+        from jaxsr.data import tfdata as backend  # imports TensorFlow
+    return backend.make_feed(
+        source,
+        plan,
+        seed=config["seed"],
+        scales=tuple(data["scales"]),
+        patch=data["patch"],
+        color=config["color"],
+        input=input,
+        blur=data["blur"],
+        shard=(jax.process_index(), jax.process_count()),
+    )
+
+
+def make_optimizer(config: dict, epoch: int):
+    """(tx, schedule) of a run of `epoch` updates an epoch."""
+    schedule = choose(
+        optim.SCHEDULES,
+        "schedule",
+        config["schedule"],
+        epoch=epoch,
+        epochs=config["epochs"],
+    )
+    return choose(optim.OPTIMIZERS, "optim", config["optim"], schedule), schedule
+
+
+def make_objective(config: dict) -> objectives.Objective:
+    """The objective of a run: its network, in its precision, and its loss."""
+    fields = dict(config["network"])
+    _, dtype = PRECISIONS[config["precision"]]
+    if dtype != "float32":
+        fields["dtype"] = dtype
+    return objectives.supervised(models.make(**fields), losses.LOSSES[config["loss"]])
+
+
+def identity(config: dict, source: sources.Source) -> dict:
+    """Setting -> value of all that makes a run what it is, its data included."""
+    free = FREE
+    if config["schedule"]["name"] != "cosine":
+        free += ("epochs",)  # then more epochs just go on
+    settings = {
+        key: value
+        for key, value in _flat(config)
+        if not any(key == name or key.startswith(f"{name}.") for name in free)
+    }
+    settings["data.digest"] = sources.digest(source)
+    return json.loads(json.dumps(settings))
+
+
+def digest(identity: dict) -> str:
+    """SHA-256, in hex, of what makes a run what it is."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def claim(workdir: pathlib.Path, identity: dict) -> None:
+    """Writes into a new workdir what run it belongs to, or checks that it is this one."""
+    path = workdir / "config.json"
+    if not path.exists():
+        if jax.process_index() == 0:
+            workdir.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(identity, indent=1) + "\n")
+        return
+    theirs = json.loads(path.read_text())
+    differing = [
+        f"{key}: {theirs.get(key)!r} there, {identity.get(key)!r} now"
+        for key in sorted(identity.keys() | theirs.keys())
+        if identity.get(key) != theirs.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"{workdir} belongs to another run ({'; '.join(differing)}). Give another "
+            "--workdir, or the settings of that run."
+        )
+
+
+def _flat(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
