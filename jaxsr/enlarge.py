@@ -20,6 +20,7 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import PIL.PngImagePlugin
+import PIL.TiffImagePlugin
 import scipy.ndimage
 import tqdm
 import tqdm.contrib.logging
@@ -478,6 +479,8 @@ def _write(
     for tag, side in zip(SIZE_TAGS, picture.size):
         if tag in details:
             details[tag] = side
+    if form.name == "TIFF" and "xmp" in info:
+        exif[PIL.TiffImagePlugin.XMP] = info["xmp"]
     if exif:
         metadata["exif"] = exif
     if form.name == "PNG" and "xmp" in info:

@@ -1,0 +1,123 @@
+import numpy as np
+import PIL.Image
+import pytest
+
+from jaxsr import image
+from jaxsr.data import pairs, patches, sources
+
+SIZES = np.array([[90, 130], [41, 41], [40, 200]])
+GRID = {"scales": (2, 3), "patch": 41, "stride": 41, "batch": 4}
+
+
+def test_grid_has_every_patch_once_an_epoch_and_runs_on_over_its_end():
+    plan = patches.grid_plan(SIZES, input="interpolated", **GRID)
+    # 90x130 holds 2x3 at both scales; 41x41 none after modcrop 2 and one less at 3.
+    assert plan.patches == 12 and plan.epoch == 3
+    rows = np.concatenate([plan.rows(0, step) for step in range(6)])
+    for epoch in (rows[:12], rows[12:]):
+        places = {tuple(np.delete(row, patches.SYMMETRY)) for row in epoch}
+        assert len(places) == 12
+        assert {place[:3] for place in places} == {
+            (0, top, left) for top in (0, 41) for left in (0, 41, 82)
+        }
+    assert not np.array_equal(rows[:12], rows[12:])
+
+
+def test_grid_of_the_papers_sets_has_the_counted_patches(data_dir):
+    for name, expected, epoch in (("T91", 7_992, 125), ("291", 54_192, 847)):
+        sizes = sources.open_source(name, data_dir).sizes
+        kinds = {"scales": (2, 3, 4), "patch": 41, "stride": 41, "batch": 64}
+        plan = patches.grid_plan(sizes, input="interpolated", **kinds)
+        assert (plan.patches, plan.epoch) == (expected, epoch)
+
+
+@pytest.mark.parametrize("make", ["grid", "random"])
+def test_a_plan_is_a_pure_function_of_seed_and_step(make):
+    def plan():
+        if make == "grid":
+            return patches.grid_plan(SIZES, input="interpolated", **GRID)
+        return patches.random_plan(
+            3, scales=(2, 3), patch=9, batch=4, epoch=5, input="low", sizes=SIZES
+        )
+
+    one, other = plan(), plan()
+    for step in (7, 0, 7, 100):
+        rows = one.rows(3, step)
+        assert rows.dtype == np.int32 and rows.shape == (4, 5)
+        np.testing.assert_array_equal(rows, other.rows(3, step))
+    assert not np.array_equal(one.rows(3, 7), one.rows(4, 7))
+    seen = np.concatenate([one.rows(0, step) for step in range(100)])
+    assert set(seen[:, patches.SYMMETRY]) == set(range(8))
+    assert set(seen[:, patches.SCALE]) == {2, 3}
+
+
+def test_random_plan_takes_each_image_in_turn():
+    plan = patches.random_plan(6, scales=(2,), patch=9, batch=4, epoch=5, input="low")
+    rows = np.concatenate([plan.rows(1, step) for step in range(3)])
+    for turn in (rows[:6], rows[6:]):
+        assert sorted(turn[:, patches.IMAGE]) == list(range(6))
+
+
+def test_a_low_grid_counts_in_low_resolution_pixels():
+    plan = patches.grid_plan(
+        SIZES[:1], scales=(3,), patch=10, stride=10, batch=1, input="low"
+    )
+    assert plan.patches == 3 * 4  # of 30x43 pixels
+
+
+def test_symmetries_can_be_switched_off():
+    plan = patches.grid_plan(SIZES, input="interpolated", symmetries=1, **GRID)
+    assert (plan.rows(0, 0)[:, patches.SYMMETRY] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"patch": 500}, "no image is large enough.*500x500"),
+        ({"scales": ()}, "scales must be positive"),
+        ({"batch": 0}, "positive; got 41 and 0"),
+        ({"stride": 0}, "stride must be positive"),
+        ({"symmetries": 9}, "1 to 8; got 9"),
+    ],
+)
+def test_grid_refuses_what_cannot_be(changed, message):
+    with pytest.raises(ValueError, match=message):
+        patches.grid_plan(SIZES, input="interpolated", **GRID | changed)
+
+
+def test_random_refuses_images_that_are_too_small():
+    with pytest.raises(ValueError, match="96 pixels a side.*3 of 3"):
+        patches.random_plan(
+            3, scales=(2,), patch=48, batch=4, epoch=5, input="low", sizes=SIZES
+        )
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_shards_of_a_batch_are_the_batch(count):
+    rows = np.arange(40).reshape(8, 5)
+    parts = [patches.shard(rows, (i, count)) for i in range(count)]
+    np.testing.assert_array_equal(np.concatenate(parts), rows)
+    with pytest.raises(ValueError, match="8 does not divide by 3"):
+        patches.shard(rows, (0, 3))
+
+
+def test_pair_of_y_is_the_protocols(data_dir):
+    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "bird_GT.png"))[:101, :99]
+    x, hr = pairs.make_pair(pixels, 3, color="y", input="interpolated")
+    np.testing.assert_array_equal(hr, image.luma(pixels)[:99, :99])
+    np.testing.assert_array_equal(x, image.enlarge(image.degrade(hr, 3), 3))
+    low, _ = pairs.make_pair(pixels, 3, color="y", input="low")
+    assert low.shape == (33, 33, 1) and low.dtype == np.float32
+    assert (image.quantise(low) != low).any()
+
+
+def test_pair_of_rgb_is_rounded_and_takes_gray():
+    pixels = np.random.default_rng(0).integers(256, size=(12, 12, 1)).astype(np.uint8)
+    x, hr = pairs.make_pair(pixels, 2, color="rgb", input="low")
+    assert x.shape == (6, 6, 3) and hr.shape == (12, 12, 3)
+    np.testing.assert_array_equal(image.quantise(x), x)
+    np.testing.assert_array_equal(x[..., 0], x[..., 2])
+    with pytest.raises(ValueError, match=r"\['rgb', 'y'\]; got 'ycbcr'"):
+        pairs.make_pair(pixels, 2, color="ycbcr", input="low")
+    with pytest.raises(ValueError, match="got 'high'"):
+        pairs.make_pair(pixels, 2, color="y", input="high")

@@ -1,0 +1,148 @@
+import functools
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxsr import losses, models, objectives, optim, step
+
+NET = models.make("vdsr", depth=3, width=4)
+SCHEDULE = optim.step_decay(0.1, epoch=5, epochs=10, factor=0.1, every=1)
+TX = optim.sgd(SCHEDULE, weight_decay=1e-4, clip="norm", theta=0.01)
+OBJECTIVE = objectives.supervised(NET, losses.half_sum_squared)
+
+
+def batches(count=1, size=16):
+    rng = np.random.default_rng(0)
+    hr = rng.random((count, size, 12, 12, 1), np.float32)
+    noise = rng.normal(0, 0.05, hr.shape).astype(np.float32)
+    return {"lr": jnp.asarray(hr + noise), "hr": jnp.asarray(hr)}
+
+
+def first(batch):
+    return jax.tree.map(lambda x: x[0], batch)
+
+
+def init(**kwargs):
+    variables = NET.init(jax.random.key(0), jnp.zeros([1, 12, 12, 1]))
+    return step.init_state(variables, TX, **kwargs)
+
+
+def assert_close(one, other, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), one, other)
+
+
+def test_a_step_is_the_gradient_of_the_batch_mean():
+    state, batch = init(), first(batches())
+    new, metrics = step.make_train_step(OBJECTIVE, TX)(state, batch)
+
+    def loss(params):
+        sr = NET.apply({"params": params}, batch["lr"])
+        return jnp.mean(losses.half_sum_squared(sr, batch["hr"]))
+
+    value, grads = jax.value_and_grad(loss)(state.params)
+    updates, _ = TX.update(grads, TX.init(state.params), state.params)
+    expected = jax.tree.map(jnp.add, state.params, updates)
+    assert_close(new.params, expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
+    assert new.step == 1 and metrics["clipped"] == 1
+    error = jnp.mean((NET.apply({"params": state.params}, batch["lr"]) - batch["hr"]) ** 2)
+    np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(error), rtol=1e-5)
+
+
+def test_loss_falls_on_a_fixed_batch():
+    batch = jax.tree.map(lambda x: jnp.repeat(x, 60, axis=0), batches())
+    tx = optim.adam(lambda count: 1e-2)
+    run = step.make_train_steps(
+        step.make_train_step(OBJECTIVE, tx), lambda data, batch: batch
+    )
+    variables = NET.init(jax.random.key(0), jnp.zeros([1, 12, 12, 1]))
+    _, metrics = jax.jit(run)(step.init_state(variables, tx), (), batch)
+    assert metrics["loss"][-1] < 0.5 * metrics["loss"][0]
+
+
+def test_plain_jit_and_pmap_agree():
+    state, batch = init(), first(batches())
+    plain, plain_metrics = step.make_train_step(OBJECTIVE, TX)(state, batch)
+    jitted, _ = jax.jit(step.make_train_step(OBJECTIVE, TX))(state, batch)
+    mapped = jax.pmap(
+        step.make_train_step(OBJECTIVE, TX, axis_name="data"),
+        axis_name="data",
+        in_axes=(None, 0),
+        out_axes=0,
+    )
+    split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
+    pmapped, metrics = mapped(state, split)
+    assert_close(jitted.params, plain.params, rtol=1e-5, atol=1e-7)
+    for device in (0, 7):
+        one = jax.tree.map(lambda x: x[device], pmapped.params)
+        assert_close(one, plain.params, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(metrics["loss"][3], plain_metrics["loss"], rtol=1e-5)
+
+
+@functools.cache
+def run():
+    train_step = step.make_train_step(OBJECTIVE, TX, ema_decay=0.9)
+    return step.make_train_steps(train_step, lambda data, batch: batch)
+
+
+def test_eight_devices_give_the_parameters_of_one():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
+    inputs = batches(20)
+    one, _ = jax.jit(run())(init(ema=True), (), inputs)
+    spread = jax.jit(
+        run(), in_shardings=(replicated, replicated, sharded), out_shardings=replicated
+    )
+    eight, _ = spread(init(ema=True), (), jax.device_put(inputs, sharded))
+    assert len(eight.params["conv_0"]["kernel"].sharding.device_set) == 8
+    assert_close(eight.params, one.params, atol=1e-5, rtol=0)
+    assert_close(eight.ema_params, one.ema_params, atol=1e-5, rtol=0)
+
+
+def test_a_run_is_bit_identical_however_it_is_divided_into_dispatches():
+    inputs = batches(9)
+    whole, _ = jax.jit(run())(init(ema=True), (), inputs)
+    parts = init(ema=True)
+    for begin, end in ((0, 1), (1, 5), (5, 9)):
+        part = jax.tree.map(lambda x, b=begin, e=end: x[b:e], inputs)
+        parts, _ = jax.jit(run())(parts, (), part)
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_averaged_parameters_follow_and_are_the_ones_used():
+    state, batch = init(ema=True), first(batches())
+    new, _ = step.make_train_step(OBJECTIVE, TX, ema_decay=0.9)(state, batch)
+    expected = jax.tree.map(
+        lambda old, now: 0.9 * old + 0.1 * now, state.params, new.params
+    )
+    assert_close(new.ema_params, expected, rtol=1e-6)
+    assert step.variables_of(new)["params"] is new.ema_params
+    assert step.variables_of(init())["params"]
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_papers_step_lowers_for_other_platforms(platform, dtype):
+    net = models.make("vdsr", dtype=dtype)
+    objective = objectives.supervised(net, losses.half_sum_squared)
+    compiled = jax.jit(
+        step.make_train_steps(
+            step.make_train_step(objective, TX), lambda data, batch: batch
+        )
+    )
+    x = jax.ShapeDtypeStruct((4, 64, 41, 41, 1), jnp.float32)
+    state = jax.eval_shape(
+        lambda: step.init_state(
+            net.init(jax.random.key(0), jnp.zeros([1, 41, 41, 1])), TX
+        )
+    )
+    exported = jax.export.export(compiled, platforms=[platform])(
+        state, (), {"lr": x, "hr": x}
+    )
+    assert exported.platforms == (platform,)
+    assert "stablehlo.convolution" in exported.mlir_module()
