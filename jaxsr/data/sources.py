@@ -78,7 +78,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     """
     parts = [_open_part(part, data_dir) for part in _parts(name)]
     if len(parts) == 1:
-        return parts[0]._replace(name=name)
+        return parts[0]
     starts = np.cumsum([0] + [len(part.names) for part in parts])
 
     def read(index):
@@ -87,7 +87,7 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
 
     sizes = [part.sizes for part in parts]
     return Source(
-        name=name,
+        name=name if name in COMBINED else "+".join(part.name for part in parts),
         names=tuple(f"{part.name}/{stem}" for part in parts for stem in part.names),
         read=read,
         sizes=None if any(size is None for size in sizes) else np.concatenate(sizes),
@@ -175,13 +175,15 @@ def _open_part(name: str, data_dir) -> Source:
     if name in SETS:
         files = _set_files(name, data_dir)
         names = [file.stem for file in files]
+        suffixes = SETS[name].halved
     else:
+        suffixes = ()
         folder = pathlib.Path(name).expanduser()
         files = _image_files(folder)
         if not files:
             raise ValueError(f"{folder} holds no image file ({', '.join(SUFFIXES)}).")
+        name = folder.resolve().name  # cards and tables tell no paths
         names = [file.relative_to(folder).as_posix() for file in files]
-    suffixes = SETS[name].halved if name in SETS else ()
     halved = [file.suffix.lower() in suffixes for file in files]
     sizes = [
         image.resized_size(size, 0.5) if half else size

@@ -1,0 +1,283 @@
+"""The training command as real processes on real images: killed, resumed, refused."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import vdsr
+from jaxsr import train, weights
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = {
+    "network.depth": 3,
+    "network.width": 4,
+    "data.backend": "device",
+    "data.batch": 16,
+    "epochs": 1,
+    "log_every": 5,
+    "evaluation.sets": "()",
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A few small real photographs to train on, and one to validate on."""
+    import PIL.Image
+    import skimage.data
+
+    root = tmp_path_factory.mktemp("images")
+    photo = skimage.data.astronaut()
+    for name, corner in (("train/a", 0), ("train/b", 200), ("validation/c", 300)):
+        path = root / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(photo[corner : corner + 170, 100:330]).save(path)
+    return root
+
+
+def command(folders, workdir, devices=1, module="jaxsr.main", extra=(), **settings):
+    settings = TINY | {
+        "data.name": str(folders / "train"),
+        "validation.name": str(folders / "validation"),
+        **{key.replace("__", "."): value for key, value in settings.items()},
+    }
+    flags = [f"--config.{key}={value}" for key, value in settings.items()]
+    env = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    args = [sys.executable, "-m", module, "--config", "experiments/vdsr.py"]
+    args += ["--workdir", str(workdir), *flags, *extra]
+    return {"args": args, "env": env, "cwd": ROOT, "text": True}
+
+
+def run(*args, **kwargs):
+    return subprocess.run(
+        **command(*args, **kwargs), capture_output=True, timeout=300, check=False
+    )
+
+
+def start(*args, **kwargs):
+    return subprocess.Popen(
+        **command(*args, **kwargs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def model(workdir):
+    return weights.load(workdir)
+
+
+def assert_same(one, other):
+    for (name, a), (_, b) in zip(flat(one), flat(other), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def flat(variables):
+    import jax
+
+    return [
+        (jax.tree_util.keystr(path), np.asarray(leaf))
+        for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]
+    ]
+
+
+def records(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# 2 images of 4 x 5 patches at three scales, in batches of 16, ten epochs.
+LONG = {"epochs": 10, "validation__every": 2.5, "checkpoint__minutes": 0.0}
+
+
+@pytest.fixture(scope="module")
+def whole(folders, tmp_path_factory):
+    """A run that was never stopped."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    out = run(folders, workdir, **LONG)
+    assert out.returncode == 0, out.stdout + out.stderr
+    return workdir, out.stdout
+
+
+def test_a_run_ends_with_table_picture_model_and_logs(whole):
+    workdir, out = whole
+    assert re.search(r"\| validation \| x4 \| \d\d\.\d\d / ", out), out
+    assert "published (vdsr)" in out
+    assert (workdir / "crops.png").stat().st_size > 5_000
+    scores = json.loads((workdir / "results.json").read_text())["scores"]
+    assert {s["network"] for s in scores} == {"bicubic", "vdsr"}
+    card = model(workdir).card
+    assert card["scores"] and card["validation"]["psnr"] > 20
+    steps = [r["step"] for r in records(workdir) if "loss" in r]
+    assert steps == sorted(steps) and steps[-1] >= 70
+    names = {key for r in records(workdir) for key in r}
+    assert {"psnr", "loss", "learning_rate", "gradient_norm", "clipped"} <= names
+    assert {"images_per_second", "validation_psnr_x2"} <= names
+    assert list(workdir.glob("events.out.tfevents.*"))
+
+
+def test_the_same_command_on_a_finished_run_shows_its_table_again(whole, folders):
+    workdir, out = whole
+    before = (workdir / "model.safetensors").read_bytes()
+    again = run(folders, workdir, **LONG)
+    assert again.returncode == 0
+    assert (workdir / "results.md").read_text().strip() in again.stdout
+    assert (workdir / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_was_stopped_ends_as_if_it_never_was(
+    whole, folders, tmp_path, number
+):
+    process = start(folders, tmp_path, **LONG)
+    seen = 0
+    for line in process.stdout:
+        if match := re.match(r"update (\d+): loss", line):
+            seen = int(match[1])
+        if seen >= 25:
+            time.sleep(0.07)  # somewhere within an update or a save
+            process.send_signal(number)
+            break
+    rest = process.stdout.read()
+    code = process.wait(timeout=120)
+    if number == signal.SIGKILL:
+        assert code == -number
+    else:
+        assert code == 128 + number, rest
+        assert "The same command goes on" in rest
+    again = run(folders, tmp_path, **LONG)
+    assert again.returncode == 0, again.stdout + again.stderr
+    done = int(re.search(r"(\d+) of them done", again.stdout)[1])
+    assert 0 < done < 80
+    workdir, _ = whole
+    assert model(tmp_path).card["step"] == model(workdir).card["step"]
+    assert_same(model(tmp_path).variables, model(workdir).variables)
+    losses = [(r["step"], r["loss"]) for r in records(workdir) if "loss" in r]
+    resumed = dict((r["step"], r["loss"]) for r in records(tmp_path) if "loss" in r)
+    assert resumed[losses[-1][0]] == losses[-1][1]
+
+
+def test_two_processes_train_as_one(folders, tmp_path):
+    """20 updates on two processes of two devices, joined over loopback."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+    settings = {"epochs": 2.5}
+    one = run(folders, tmp_path / "one", **settings)
+    assert one.returncode == 0, one.stdout + one.stderr
+    processes = []
+    for i in range(2):
+        kwargs = command(
+            folders, tmp_path / "two", devices=2, extra=["--distributed"], **settings
+        )
+        kwargs["env"] |= {
+            "JAX_COORDINATOR_ADDRESS": address,
+            "JAX_NUM_PROCESSES": "2",
+            "JAX_PROCESS_ID": str(i),
+        }
+        processes.append(
+            subprocess.Popen(
+                **kwargs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    outs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [p.returncode for p in processes] == [0, 0], "\n".join(outs)
+    assert "4 x cpu" in outs[0] and "4 x cpu" not in outs[1]
+    assert model(tmp_path / "two").card["step"] == 20
+    for (name, a), (_, b) in zip(
+        flat(model(tmp_path / "one").variables), flat(model(tmp_path / "two").variables)
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0, err_msg=name)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folders, tmp_path):
+    out = run(
+        folders,
+        tmp_path,
+        epochs=10,
+        optim__clip="value",
+        optim__theta=1e30,
+        checkpoint__minutes=0.0,
+    )
+    assert out.returncode == 1
+    assert re.search(r"the loss is (nan|inf) at update \d+", out.stderr), out.stderr
+    assert "last good checkpoint is that of update" in out.stderr
+    assert "Traceback" not in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network.name": "vdrs"}, r"must be one of \['bicubic', 'vdsr'.*'vdrs'"),
+        ({"loss": "l3"}, r"loss must be one of .*'half_sum_squared'.*'l3'"),
+        ({"optim.clip": "max"}, r"by must be one of \['norm', 'value'\]; got 'max'"),
+        ({"data.name": "Set5"}, "Set5 is a benchmark"),
+        ({"data.name": "T92"}, r"must be one of \['291', .*got 'T92'"),
+        ({"data.batch": 15}, "multiple of the 8 devices; got 15"),
+        ({"data.patch": 4000}, "no image is large enough for a patch of 4000x4000"),
+        ({"data.backend": "torch"}, r"\['device', 'tfdata'\]; got 'torch'"),
+        ({"epochs": 0.0}, "epochs must be positive; got 0"),
+        ({"ema_decay": 1.0}, "below 1; got 1"),
+        ({"optim": {"name": "adam", "beta": 1}}, r"has the settings \['b1', .*'beta'"),
+        ({"schedule": {"name": "step"}}, r"'every', 'factor'.*missing"),
+    ],
+)
+def test_a_wrong_setting_is_answered_with_the_right_ones(
+    folders, tmp_path, settings, message
+):
+    config = vdsr.get_config()
+    own = {"data.name": str(folders / "train"), "data.backend": "device"}
+    own["validation.name"] = str(folders / "validation")
+    with config.unlocked():
+        config.update_from_flattened_dict(own | settings)
+    with pytest.raises(ValueError, match=message):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):
+    out = run(folders, tmp_path / "run", data__patchh=3)
+    assert out.returncode == 1
+    assert 'Did you mean "patch"' in out.stderr, out.stderr
+
+
+def test_a_workdir_of_another_run_is_refused(whole, folders):
+    workdir, _ = whole
+    before = (workdir / "metrics.jsonl").read_text()
+    out = run(folders, workdir, **LONG, network__width=5)
+    assert out.returncode == 1
+    assert "belongs to another run (network.width: 4 there, 5 now)" in out.stderr
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_missing_images_are_replaced_in_one_unmissable_line(tmp_path):
+    folders = tmp_path
+    settings = {
+        "data__name": "291",
+        "data__dir": str(tmp_path / "nowhere"),
+        "validation__name": "validation",
+        "epochs": 0.01,
+    }
+    env = {"JAXSR_DATA": str(tmp_path), "HOME": str(tmp_path)}
+    env |= {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    kwargs = command(folders, tmp_path / "run", **settings)
+    kwargs["env"] |= env
+    out = subprocess.run(**kwargs, capture_output=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    assert "TRAINING ON THE FEW PHOTOGRAPHS OF `samples`" in out.stdout
+    assert "Trained on samples" in (tmp_path / "run" / "results.md").read_text()
+    assert model(tmp_path / "run").card["trained_on"] == "samples"
+    kwargs = command(folders, tmp_path / "strict", data__strict=True, **settings)
+    kwargs["env"] |= env
+    out = subprocess.run(**kwargs, capture_output=True, timeout=300)
+    assert out.returncode == 1 and "samples" not in out.stdout
