@@ -1,6 +1,7 @@
 """The `jaxsr` command: what a person types, turned into one call each."""
 
 import argparse
+import logging
 import sys
 
 
@@ -8,6 +9,7 @@ def _upscale(args) -> int:
     from jaxsr import enlarge
 
     summary = enlarge.upscale_files(args.input, args.output, args.scale, args.model)
+    print(f"{len(summary.done)} enlarged, {len(summary.failed)} failed.")
     return 1 if summary.failed else 0
 
 
@@ -96,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; its exit status is 1 where something was not done."""
     args = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("jaxsr").setLevel(logging.INFO)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

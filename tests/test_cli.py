@@ -1,0 +1,101 @@
+"""Whole commands on real files, as a person types them."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from jaxsr import cli, weights
+
+
+@pytest.fixture(scope="module")
+def official(weights_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("model") / "vdsr.safetensors"
+    source = weights_dir / "vdsr" / "VDSR_Official.mat"
+    assert cli.main(["import", str(source), str(out), "--network", "vdsr"]) == 0
+    return out
+
+
+def test_import_gives_the_authors_network(official):
+    model = weights.load(official)
+    assert (model.net.depth, model.net.width) == (20, 64)
+    assert model.card["scales"] == [2, 3, 4]
+
+
+def test_evaluate_prints_the_papers_row(official, data_dir, tmp_path, capsys):
+    """One image here; the whole table is in RESULTS.md."""
+    folder = tmp_path / "butterfly"
+    folder.mkdir()
+    photo = data_dir / "Set5" / "butterfly_GT.png"
+    (folder / photo.name).write_bytes(photo.read_bytes())
+    scores = tmp_path / "scores.json"
+    arguments = ["--data", str(folder), "--scales", "3", "--json", str(scores)]
+    assert cli.main(["evaluate", str(official), *arguments]) == 0
+    out = capsys.readouterr().out
+    row = r"\| butterfly \| x3 \| 24.04 / 0.8\d+ \| 29.9[56] / 0.9\d+ \| - \|"
+    assert re.search(row, out), out
+    assert "border of `scale` pixels left out" in out
+    assert len(json.loads(scores.read_text())["scores"]) == 4
+
+
+def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
+    photo = tmp_path / "photo with spaces.jpg"
+    with PIL.Image.open(data_dir / "Set5" / "bird_GT.png") as picture:
+        picture.crop((0, 0, 61, 47)).save(photo)
+    model = ["--model", str(official)]
+    assert cli.main(["upscale", str(photo), "--scale", "2.5", *model]) == 0
+    enlarged = PIL.Image.open(tmp_path / "photo with spaces_x2.5.png")
+    assert enlarged.size == (153, 118) and enlarged.mode == "RGB"
+    plain = PIL.Image.open(photo).resize(enlarged.size, PIL.Image.BICUBIC)
+    difference = np.abs(np.asarray(enlarged, float) - np.asarray(plain, float))
+    assert 0.1 < difference.mean() < 10
+
+
+def test_one_bad_file_among_many_is_named_and_the_rest_done(
+    official, tmp_path, caplog
+):
+    for name in ("a", "c"):
+        PIL.Image.new("RGB", (9, 7), "teal").save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_text("no picture")
+    out = tmp_path / "out"
+    arguments = ["upscale", str(tmp_path), "-o", str(out), "--model", str(official)]
+    assert cli.main(arguments) == 1
+    assert sorted(p.name for p in out.iterdir()) == ["a_x2.png", "c_x2.png"]
+    assert "b.png" in caplog.text and "cannot be read as an image" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
+        (["upscale", "a.png", "--scale", "0.5", "--model", "MODEL"], "at least 1"),
+        (["evaluate", "MODEL", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
+        (["import", "a.mat", "b.safetensors", "--network", "vdrs"], "got 'vdrs'"),
+        (["import", "a.mat", "b.safetensors", "--network", "vdsr"], "a.mat"),
+        (["prepare", "General100"], "General100"),
+    ],
+)
+def test_errors_are_one_line_with_the_way_out(
+    official, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JAXSR_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    PIL.Image.new("L", (5, 5)).save("a.png")
+    arguments = [str(official) if a == "MODEL" else a for a in arguments]
+    assert cli.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and re.search(message, error), error
+
+
+def test_the_command_is_installed():
+    out = subprocess.run(
+        [sys.executable, "-m", "jaxsr.cli", "--help"], capture_output=True, text=True
+    )
+    assert out.returncode == 0
+    for name in ("upscale", "evaluate", "import", "prepare"):
+        assert name in out.stdout

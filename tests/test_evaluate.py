@@ -1,0 +1,118 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+
+from conftest import GOLDEN
+from jaxsr import evaluate, image, models, report, weights
+from jaxsr.data import sources
+
+
+def toy(color="y"):
+    """A network that adds nothing: its scores are bicubic's."""
+    net = models.make("vdsr", depth=2, width=2)
+    channels = 1 if color == "y" else 3
+    variables = jax.tree.map(
+        lambda p: jnp.zeros(p.shape, p.dtype), weights.init_shapes(net, channels)
+    )
+    card = weights.make_card(net, color=color, scales=[2, 3], trained_on="nothing")
+    return weights.Model(net, variables, card)
+
+
+def source_of(*images):
+    names = tuple(f"image{i}" for i in range(len(images)))
+    return sources.Source("few", names, images.__getitem__, None)
+
+
+@pytest.fixture(scope="module")
+def butterfly(data_dir):
+    return np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
+
+
+def test_rows_are_those_of_the_images_and_then_their_mean(butterfly):
+    source = source_of(butterfly, butterfly[:100, :120])
+    rows = list(evaluate.evaluate(evaluate.bicubic(), source, [3, 4]))
+    assert [row.image for row in rows] == ["image0", "image1", "mean"] * 2
+    golden = json.loads((GOLDEN / "bicubic_psnr.json").read_text())
+    expected = golden["Set5"]["butterfly_GT.png"]
+    for row in (rows[0], rows[3]):
+        assert abs(row.psnr - expected[f"x{row.scale}"]) < 0.005
+    np.testing.assert_allclose(rows[2].psnr, (rows[0].psnr + rows[1].psnr) / 2)
+    np.testing.assert_allclose(rows[2].ssim, (rows[0].ssim + rows[1].ssim) / 2)
+
+
+def test_rgb_is_measured_on_y_of_rounded_images(butterfly):
+    sr, hr = evaluate.restore_image(toy("rgb"), butterfly, 2)
+    true = image.from_uint(butterfly)
+    low = image.quantise(image.degrade(true, 2))
+    expected = image.rgb_to_y(image.quantise(image.enlarge(low, 2)))
+    np.testing.assert_allclose(sr, expected, atol=1e-6)
+    np.testing.assert_allclose(hr, image.rgb_to_y(true), atol=1e-6)
+
+
+def test_compare_scores_bicubic_beside_the_model(butterfly):
+    rows = list(evaluate.compare(toy(), [source_of(butterfly)], [2]))
+    means = {row.network: row.psnr for row in rows if row.image == "mean"}
+    assert list(means) == ["bicubic", "vdsr"]
+    np.testing.assert_allclose(means["vdsr"], means["bicubic"], rtol=1e-5)
+
+
+def test_crops_are_where_bicubic_is_furthest_off(butterfly):
+    base, sr, hr = evaluate.crops(toy(), butterfly, 4, side=32)
+    assert base.shape == sr.shape == hr.shape == (32, 32, 1)
+    whole, true = evaluate.restore_image(evaluate.bicubic(), butterfly, 4)
+    error = (whole - true) ** 2
+    blocks = error.reshape(8, 32, 8, 32).sum(axis=(1, 3))
+    np.testing.assert_allclose(((base - hr) ** 2).sum(), blocks.max(), rtol=1e-4)
+    small = evaluate.crops(toy(), butterfly[:20, :24], 4, side=32)
+    assert small[0].shape == (20, 24, 1)
+
+
+def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
+    rows = [
+        evaluate.Score(network, "Set5", name, scale, psnr, 0.9)
+        for network, psnr in (("bicubic", 30.0), ("vdsr", 31.25))
+        for scale in (2, 3)
+        for name in ("baby", "mean")
+    ]
+    assert report.table(rows, "vdsr").splitlines() == [
+        "| data | scale | bicubic | vdsr | published (vdsr) |",
+        "| --- | --- | --- | --- | --- |",
+        "| Set5 | x2 | 30.00 / 0.9000 | 31.25 / 0.9000 | 37.53 / 0.9587 |",
+        "| Set5 | x3 | 30.00 / 0.9000 | 31.25 / 0.9000 | 33.66 / 0.9213 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "data", "scale", "expected"),
+    [
+        ("vdsr", "Set14", 4, (28.01, 0.7674)),
+        ("bicubic", "B100", 2, (29.56, 0.8431)),
+        ("vdsr", "my photographs", 2, None),
+        ("unknown", "Set5", 2, None),
+    ],
+)
+def test_published_figures_are_found(network, data, scale, expected):
+    assert report.published(network, data, scale) == expected
+
+
+def test_json_holds_every_score_and_how_it_came_about(tmp_path):
+    score = evaluate.Score("vdsr", "Set5", "mean", 2, 37.5, 0.95)
+    report.write_json(tmp_path / "a.json", [score], card={"step": 3})
+    read = json.loads((tmp_path / "a.json").read_text())
+    assert read["card"] == {"step": 3}
+    assert evaluate.Score(**read["scores"][0]) == score
+
+
+def test_figures_are_readable_pictures(tmp_path, butterfly):
+    rows = [evaluate.crops(toy(), butterfly, 3, side=48)] * 2
+    report.crops(tmp_path / "crops.png", rows, titles=["bicubic", "vdsr", "true"])
+    records = [{"step": i, "loss": 1 / (i + 1)} for i in range(5)]
+    records.append({"step": 4, "validation_psnr": 30.0})
+    report.curve(tmp_path / "c.png", records, x="step", y=["loss", "validation_psnr"])
+    for name in ("crops.png", "c.png"):
+        pixels = np.asarray(PIL.Image.open(tmp_path / name).convert("RGB"))
+        assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
