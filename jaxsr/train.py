@@ -83,7 +83,7 @@ class _Run:
             build.make_objective(config), tx, ema_decay=config["ema_decay"]
         )
         self.update = jax.jit(
-            steps.make_train_steps(train_step, self.feed.cut),
+            steps.make_train_steps(train_step, self.feed.cut, single=self.each == 1),
             in_shardings=(self.replicated, self.replicated, self.sharded),
             out_shardings=self.replicated,
             donate_argnums=0,

@@ -114,6 +114,17 @@ def test_a_run_is_bit_identical_however_it_is_divided_into_dispatches():
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
+def test_a_single_update_is_that_of_a_scan():
+    train_step = step.make_train_step(OBJECTIVE, TX)
+    both = [
+        jax.jit(step.make_train_steps(train_step, lambda data, x: x, single=single))
+        for single in (True, False)
+    ]
+    (one, a), (many, b) = (run(init(), (), batches()) for run in both)
+    assert_close(one.params, many.params, atol=1e-6, rtol=0)
+    assert a["loss"].shape == b["loss"].shape == (1,)
+
+
 def test_averaged_parameters_follow_and_are_the_ones_used():
     state, batch = init(ema=True), first(batches())
     new, _ = step.make_train_step(OBJECTIVE, TX, ema_decay=0.9)(state, batch)
