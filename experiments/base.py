@@ -18,7 +18,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
     config.ema_decay = 0.0  # of the averaged parameters; 0 keeps none
 
-    # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in epochs.
+    # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
+    # epochs.
     config.optim = {"name": "adam"}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
 

@@ -3,8 +3,8 @@
     model = jaxsr.load("runs/vdsr")
     large = jaxsr.upscale(photo, 2.5, model)
 
-The rooms are plain modules of pure functions (jaxsr.image, jaxsr.models, jaxsr.optim ...),
-brought in when they are first used.
+The rooms are plain modules of pure functions (jaxsr.image, jaxsr.models, jaxsr.optim
+...), brought in when they are first used.
 """
 
 import importlib
@@ -15,6 +15,7 @@ _ROOMS = (
     "data",
     "enlarge",
     "evaluate",
+    "files",
     "image",
     "logs",
     "losses",

@@ -1,6 +1,7 @@
 """A config -> the pieces of a run, and whether a directory is that run's.
 
-A name in a config is a key of some table, and a wrong one is answered with the right ones.
+A name in a config is a key of some table, and a wrong one is answered with the right
+ones.
 """
 
 import hashlib
@@ -143,8 +144,8 @@ def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
         )
     if source.sizes is None:
         raise ValueError(
-            f"the sizes of {source.name}'s images are not known beforehand, so there is "
-            "no grid of patches. Set data.plan='random'."
+            f"the sizes of {source.name}'s images are not known beforehand, so there "
+            "is no grid of patches. Set data.plan='random'."
         )
     return patches.grid_plan(source.sizes, stride=data["stride"], input=input, **common)
 
@@ -212,7 +213,7 @@ def digest(identity: dict) -> str:
 
 
 def claim(workdir: pathlib.Path, identity: dict) -> None:
-    """Writes into a new workdir what run it belongs to, or checks that it is this one."""
+    """Writes into a new workdir whose run it is, or checks that it is this one's."""
     path = workdir / "config.json"
     if not path.exists():
         if jax.process_index() == 0:

@@ -1,4 +1,4 @@
-"""A TrainState <-> a directory, by Orbax: asynchronous, atomic, and checked on reading."""
+"""A TrainState <-> a directory, by Orbax: asynchronous, atomic, checked on reading."""
 
 import hashlib
 import logging

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import pathlib
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -25,8 +24,8 @@ import scipy.ndimage
 import tqdm
 import tqdm.contrib.logging
 
+from jaxsr import files, tiling, weights
 from jaxsr import image as images  # `image` is what a caller hands to upscale
-from jaxsr import tiling, weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +42,6 @@ class Summary(NamedTuple):
 
     done: list[pathlib.Path]  # the files written
     failed: list[Failure]
-
-
-class Format(NamedTuple):
-    """A kind of file that can be written."""
-
-    name: str  # Pillow's
-    modes: tuple[str, ...]  # Pillow's modes of the images it can hold
-    side: int  # pixels at most
-    options: dict  # of PIL.Image.Image.save
 
 
 def upscale(
@@ -79,10 +69,10 @@ def upscale(
     _check_scale(scale)
     model = _loaded(model)
     if isinstance(image, PIL.Image.Image):
-        plain, _ = _plain(image)
+        plain, _ = files.simplify(image)
         enlarged = upscale(np.asarray(plain), scale, model, tile=tile)
         result = PIL.Image.fromarray(enlarged)
-        result.info = {key: plain.info[key] for key in KEPT if key in plain.info}
+        result.info = {key: plain.info[key] for key in files.KEPT if key in plain.info}
         return result
     if isinstance(image, jax.Array):
         return jnp.asarray(upscale(np.asarray(image), scale, model, tile=tile))
@@ -125,7 +115,7 @@ def upscale_files(
     for failure in failed:
         logger.error("%s: %s", *failure)
     done = []
-    ends = np.cumsum([_megapixels(source) * scale**2 for source, _ in jobs])
+    ends = np.cumsum([files.megapixels(source) * scale**2 for source, _ in jobs])
     with (
         tqdm.contrib.logging.logging_redirect_tqdm(),
         tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
@@ -332,9 +322,10 @@ def _jobs(
             failed.append(Failure(item, "there is no such file or folder."))
     suffixes = PIL.Image.registered_extensions()
     named = output and output.suffix.lower() in suffixes and not output.is_dir()
-    if named and output.suffix.lower() not in FORMATS:
+    if named and output.suffix.lower() not in files.FORMATS:
         raise ValueError(
-            f"output must end in one of {sorted(FORMATS)} or be a folder; got {output}."
+            f"output must end in one of {sorted(files.FORMATS)} or be a folder; got "
+            f"{output}."
         )
     if named and len(found) > 1:
         raise ValueError(
@@ -374,17 +365,19 @@ def _walk(
         root = pathlib.Path(root)
         folders[:] = sorted(f for f in folders if (root / f).resolve() != output)
         for path in (root / name for name in sorted(names)):
-            is_image = path.suffix.lower() in READABLE and not path.name.startswith(".")
+            is_image = (
+                path.suffix.lower() in files.READABLE and not path.name.startswith(".")
+            )
             if is_image and not (beside and path.stem.endswith(ending)):
                 yield path
 
 
 def _upscale_file(source, target, scale, model, *, tile, bar):
-    picture, exif, notes = _read(source)
+    picture, exif, notes = files.read(source)
     if notes:
         logger.warning("%s: %s.", source, "; ".join(notes))
     size = images.resized_size((picture.height, picture.width), scale)
-    _check_fits(picture.mode, size, target)
+    files.check_fits(picture.mode, size, target)
     info, pixels = picture.info, _pixels(np.asarray(picture))
     del picture  # its own copy of the pixels
     enlarged = _enlarged(
@@ -393,133 +386,10 @@ def _upscale_file(source, target, scale, model, *, tile, bar):
     del pixels
     if enlarged.shape[-1] == 1:
         enlarged = enlarged[..., 0]
-    _write(PIL.Image.fromarray(enlarged), info, exif, target)
-
-
-def _open(path: pathlib.Path) -> PIL.Image.Image:
-    """The opened file; a bomb only above twice PIL.Image.MAX_IMAGE_PIXELS."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        return PIL.Image.open(path)
-
-
-def _megapixels(path: pathlib.Path) -> float:
-    try:
-        with _open(path) as file:
-            return file.width * file.height / 1e6
-    except Exception:  # said when its turn comes
-        return 0.0
-
-
-def _read(
-    path: pathlib.Path,
-) -> tuple[PIL.Image.Image, PIL.Image.Exif, list[str]]:
-    """The image of a file, upright and `_plain`; its EXIF; what to say of it."""
-    notes = []
-    try:
-        with _open(path) as picture:
-            if (frames := getattr(picture, "n_frames", 1)) > 1:
-                notes.append(f"the first of {frames} frames is taken")
-            if ";16" in str(picture.tile) and not picture.mode.startswith("I"):
-                notes.append(
-                    "16 bits per channel are read as 8, as Pillow does for colour"
-                )
-            PIL.ImageOps.exif_transpose(picture, in_place=True)
-            exif = picture.getexif()
-            plain, note = _plain(picture)
-    except Exception as error:  # on damaged files decoders raise almost anything
-        raise ValueError(f"it cannot be read as an image: {error}") from error
-    return plain, exif, notes + [note] * bool(note)
-
-
-def _plain(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
-    """The image in mode L, LA, RGB, RGBA, I;16 or F, and a word on what it lost."""
-    mode = picture.mode
-    if mode.startswith("I"):
-        values = np.asarray(picture)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"gray values must lie in 0..65535; got {values.min()}..{values.max()}."
-            )
-        plain = PIL.Image.fromarray(values.astype(np.uint16))
-        plain.info = dict(picture.info)
-        return plain, ""
-    wanted = "L" if mode in ("1", "L", "LA", "La") else "F" if mode == "F" else "RGB"
-    wanted += "A" if picture.has_transparency_data else ""
-    if mode == wanted:
-        return picture, ""
-    plain = picture.convert(wanted)
-    note = f"{mode} is converted to {wanted}"
-    if mode in ("CMYK", "LAB", "HSV", "YCbCr") and plain.info.pop("icc_profile", None):
-        note += ", without its colour profile"
-    return plain, note
-
-
-def _check_fits(mode: str, size: tuple[int, int], target: pathlib.Path) -> None:
-    """Raises a ValueError, before the work is done, where it could not be written."""
-    form = FORMATS[target.suffix.lower()]
-    if mode not in form.modes:
-        raise ValueError(f"{form.name} cannot hold {mode}, but {form.modes}. Use .tif.")
-    if max(size) > form.side:
-        raise ValueError(
-            f"{form.name} holds sides up to {form.side}; the result has "
-            f"{size[1]}x{size[0]}. Use .png."
-        )
-
-
-def _write(
-    picture: PIL.Image.Image, info: dict, exif: PIL.Image.Exif, target: pathlib.Path
-) -> None:
-    """Writes a file with its metadata; where that fails, what was there stays."""
-    form = FORMATS[target.suffix.lower()]
-    metadata = {key: info[key] for key in KEPT if key in info and key != "exif"}
-    for tag in LAYOUT_TAGS.intersection(exif):
-        del exif[tag]
-    details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
-    for tag, side in zip(SIZE_TAGS, picture.size):
-        if tag in details:
-            details[tag] = side
-    if form.name == "TIFF" and "xmp" in info:
-        exif[PIL.TiffImagePlugin.XMP] = info["xmp"]
-    if exif:
-        metadata["exif"] = exif
-    if form.name == "PNG" and "xmp" in info:
-        metadata["pnginfo"] = PIL.PngImagePlugin.PngInfo()
-        metadata["pnginfo"].add_itxt(
-            "XML:com.adobe.xmp", info["xmp"].decode(errors="replace")
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(aside, "w+b") as file:
-            picture.save(file, form.name, **form.options, **metadata)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    files.write(PIL.Image.fromarray(enlarged), info, exif, target)
 
 
 BAR = (
     "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
     "[{elapsed}<{remaining}]"
 )
-
-# What of PIL.Image.Image.info says how to show an image, not how it was stored.
-KEPT = ("icc_profile", "exif", "xmp", "dpi")
-
-# Width and height in EXIF, to be corrected; and TIFF's tags that must not be carried
-# over: how pixels are stored, and what goes another way.
-SIZE_TAGS = (PIL.ExifTags.Base.ExifImageWidth, PIL.ExifTags.Base.ExifImageHeight)
-LAYOUT_TAGS = frozenset(
-    [256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320]
-    + [322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 700, 34675]
-)
-
-FORMATS = {
-    ".png": Format("PNG", ("L", "LA", "RGB", "RGBA", "I;16"), 2**31 - 1, {}),
-    ".tif": Format("TIFF", ("L", "LA", "RGB", "RGBA", "I;16", "F"), 2**31 - 1, {}),
-    ".jpg": Format("JPEG", ("L", "RGB"), 65500, {"quality": 95}),
-    ".webp": Format("WEBP", ("L", "LA", "RGB", "RGBA"), 16383, {"quality": 95}),
-    ".bmp": Format("BMP", ("L", "RGB"), 2**31 - 1, {}),
-}
-FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
-READABLE = {*FORMATS, ".gif"}

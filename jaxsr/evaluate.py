@@ -14,9 +14,9 @@ from jaxsr.data import pairs, sources
 # color -> how it is measured, said beside every figure
 PROTOCOLS = {
     "y": (
-        "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
-        "not rounded, output rounded to 8 bits, border of `scale` pixels left out, mean "
-        "over images"
+        "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low "
+        "resolution not rounded, output rounded to 8 bits, border of `scale` pixels "
+        "left out, mean over images"
     ),
     "rgb": (
         "RGB, bicubic degradation, low resolution and output rounded to 8 bits, Y of "

@@ -1,8 +1,8 @@
 """Pixels as arrays: MATLAB-exact resizing, colour, cropping and rounding.
 
-Images are [..., H, W, C] with values in [0, 1]. Every function takes NumPy or JAX arrays
-and returns the same kind, so that a source on the host and a step on the accelerator
-share one definition of each operation.
+Images are [..., H, W, C] with values in [0, 1]. Every function takes NumPy or JAX
+arrays and returns the same kind, so that a source on the host and a step on the
+accelerator share one definition of each operation.
 """
 
 import functools
@@ -51,7 +51,7 @@ def resized_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 def resize_matrix(
     length: int, out_length: int, scale: float, method: str = "bicubic"
 ) -> scipy.sparse.csr_array:
-    """Weights [out_length, length] in float64 that resize one axis as MATLAB's imresize.
+    """Weights [out_length, length], float64, that resize an axis as MATLAB's imresize.
 
     When shrinking, the kernel is stretched by 1 / scale (antialiasing); borders are
     mirrored; pixel centres are aligned.
@@ -154,15 +154,15 @@ def resize(
         )
     rows = resize_matrix(old[0], size[0], scale[0], method)
     columns = resize_matrix(old[1], size[1], scale[1], method)
-    # MATLAB goes through the axis of the smaller scale first; the order matters only for
-    # speed, since the two commute.
+    # MATLAB goes through the axis of the smaller scale first; the order matters only
+    # for speed, since the two commute.
     if scale[0] <= scale[1]:
         return _apply_columns(columns, _apply_rows(rows, images))
     return _apply_rows(rows, _apply_columns(columns, images))
 
 
 def gaussian_blur(images: Array, sigma: float) -> Array:
-    """Images [..., H, W, C] blurred by a Gaussian of `sigma` > 0 pixels, edges mirrored.
+    """[..., H, W, C] blurred by a Gaussian of `sigma` > 0 pixels; edges mirrored.
 
     The kernel ends at 3 sigma and sums to one.
     """
@@ -188,7 +188,8 @@ def gaussian_blur(images: Array, sigma: float) -> Array:
 def degrade(hr: Array, scale: int, *, blur: float = 0.0) -> Array:
     """The low-resolution images [..., H / scale, W / scale, C] of hr [..., H, W, C].
 
-    MATLAB's imresize(hr, 1 / scale, "bicubic"): what every compared figure is made with.
+    MATLAB's imresize(hr, 1 / scale, "bicubic"): what every compared figure is made
+    with.
 
     Args:
         hr: float images in [0, 1]; both sides multiples of `scale`.
@@ -199,8 +200,8 @@ def degrade(hr: Array, scale: int, *, blur: float = 0.0) -> Array:
     height, width = hr.shape[-3:-1]
     if height % scale or width % scale:
         raise ValueError(
-            f"height and width must be multiples of scale={scale}; got {height}x{width}."
-            " Use image.modcrop first."
+            f"height and width must be multiples of scale={scale}; got "
+            f"{height}x{width}. Use image.modcrop first."
         )
     if blur:
         start = scale // 2
@@ -209,7 +210,7 @@ def degrade(hr: Array, scale: int, *, blur: float = 0.0) -> Array:
 
 
 def enlarge(lr: Array, scale: int) -> Array:
-    """The bicubic-enlarged images [..., scale * h, scale * w, C] of lr [..., h, w, C]."""
+    """The bicubic-enlarged images [..., scale*h, scale*w, C] of lr [..., h, w, C]."""
     return resize(lr, float(scale))
 
 
@@ -280,8 +281,8 @@ def rgb_to_y(rgb: Array) -> Array:
 def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
     """Y [H, W, 1], rounded to 8 bits, of uint8 pixels [H, W, 3] or [H, W, 1].
 
-    What networks of one channel are trained and measured on. A gray image is taken as it
-    is, over the full range (Set14's bridge).
+    What networks of one channel are trained and measured on. A gray image is taken as
+    it is, over the full range (Set14's bridge).
     """
     if pixels.shape[-1] == 1:
         return from_uint(pixels, dtype)
@@ -318,7 +319,7 @@ def to_uint(images: Array, bits: int = 8) -> Array:
 
 
 def quantise(images: Array, bits: int = 8) -> Array:
-    """Floating-point images clipped to [0, 1] and rounded to a multiple of 1/(2^bits-1)."""
+    """Floating-point images, clipped to [0, 1] and rounded as `to_uint` would."""
     top = images.dtype.type(2**bits - 1)
     xp = _namespace(images)
     return xp.floor(xp.clip(images, 0.0, 1.0) * top + images.dtype.type(0.5)) / top

@@ -13,7 +13,8 @@ class Log:
 
     Args:
         directory: holds metrics.jsonl, to which records are appended.
-        step: the update that the run goes on from; later records are those of a run that
+        step: the update that the run goes on from; later records are those of a run
+        that
             was killed after its last checkpoint, and are dropped.
         every: updates between two records.
     """
@@ -27,6 +28,8 @@ class Log:
         self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
         try:
             from clu import metric_writers
+
+            from jaxsr.data import tfdata  # noqa: F401  hides the GPU from TensorFlow
 
             self._writer = metric_writers.create_default_writer(
                 directory, asynchronous=False

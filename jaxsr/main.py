@@ -1,4 +1,8 @@
-"""python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.KEY=VALUE]"""
+"""Trains one experiment.
+
+python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR]
+[--config.KEY=VALUE]
+"""
 
 import os
 import pathlib

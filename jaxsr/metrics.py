@@ -23,8 +23,8 @@ def psnr(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
 def ssim(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
     """Structural similarity [B], at most 1, without `border` edge pixels.
 
-    11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03), windows that lie wholly inside,
-    no downsampling, mean over channels: the authors' ssim_index.m.
+    11x11 Gaussian window of sigma 1.5, K = (0.01, 0.03), windows that lie wholly
+    inside, no downsampling, mean over channels: the authors' ssim_index.m.
 
     Raises:
         ValueError: where less than 11 pixels of a side are left.

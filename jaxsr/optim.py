@@ -80,8 +80,9 @@ def sgd(
 ) -> optax.GradientTransformation:
     """SGD as in Caffe: clip, then weight decay on every parameter, then momentum.
 
-    optax multiplies the whole momentum trace by the current rate, Caffe keeps a trace of
-    rate times gradient: the two differ only in the few updates after the rate changes.
+    optax multiplies the whole momentum trace by the current rate, Caffe keeps a trace
+    of rate times gradient: the two differ only in the few updates after the rate
+    changes.
 
     Args:
         schedule: update count -> learning rate.
@@ -149,7 +150,8 @@ OPTIMIZERS = {
     "sgd": sgd,
 }
 
-# (learning_rate, *, epoch: updates in an epoch, epochs: of the whole run, ...) -> schedule
+# (learning_rate, *, epoch: updates in an epoch, epochs: of the whole run, ...) ->
+# schedule
 SCHEDULES = {
     "constant": constant,
     "cosine": cosine,

@@ -24,8 +24,8 @@ from jaxsr.data import pairs, sources
 def train(config, workdir: str | os.PathLike) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
-    Goes on from the newest checkpoint in `workdir` where there is one. In the end writes
-    there model.safetensors, results.md, results.json and crops.png.
+    Goes on from the newest checkpoint in `workdir` where there is one. In the end
+    writes there model.safetensors, results.md, results.json and crops.png.
 
     Args:
         config: as experiments/base.py has it.
@@ -165,7 +165,7 @@ class _Run:
         return self.step // every > before // every or self.step >= self.total
 
     def _is_validated(self) -> bool:
-        """Whether this step's validation was finished before the run was interrupted."""
+        """Whether this step's validation was done before the run was interrupted."""
         records = logs.read(self.workdir) if self.log else []
         done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
         return bool(_from_first(done))
@@ -187,9 +187,10 @@ class _Run:
         if not finite.all():
             raise FloatingPointError(
                 f"the loss is {metrics['loss'][~finite][0]} at update "
-                f"{step + int(np.argmin(finite)) + 1}. The last good checkpoint is that "
-                f"of update {self.manager.latest_step()} in {self.manager.directory}. A "
-                "lower learning rate or a tighter clip may help."
+                f"{step + int(np.argmin(finite)) + 1}. The last good checkpoint is "
+                f"that of update {self.manager.latest_step()} in "
+                f"{self.manager.directory}. A lower learning rate or a tighter "
+                "clip may help."
             )
         if self.log is None:
             return
@@ -214,7 +215,7 @@ class _Run:
         return float(updates * self.plan.batch / max(seconds, 1e-9))
 
     def _validate(self, interrupt: "_Interrupt") -> float | None:
-        """Mean PSNR in dB over the validation images and scales; None if interrupted."""
+        """Mean PSNR in dB over validation images and scales; None if interrupted."""
         psnr = np.nan
         if self.log is not None:
             scales = self.config["data"]["scales"]
@@ -261,7 +262,7 @@ class _Run:
         return weights.load(path).card["validation"]["psnr"] if path.exists() else None
 
     def _write_model(self, psnr: float | None) -> None:
-        """Keeps the best model by validation; before the first validation, the newest."""
+        """Keeps the best model by validation; before the first one, the newest."""
         better = self.best is None if psnr is None else psnr > (self.best or -np.inf)
         if better:
             self.best = psnr

@@ -1,4 +1,4 @@
-"""Eight simulated CPU devices, strict ranks, and where the real images and weights lie."""
+"""Eight simulated CPU devices, strict ranks, and where real images and weights lie."""
 
 import os
 import pathlib
@@ -8,8 +8,8 @@ flags = os.environ.get("XLA_FLAGS", "")
 if "xla_force_host_platform_device_count" not in flags:
     os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=8"
 
-import jax
-import pytest
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")

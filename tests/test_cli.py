@@ -55,9 +55,7 @@ def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
     assert 0.1 < difference.mean() < 10
 
 
-def test_one_bad_file_among_many_is_named_and_the_rest_done(
-    official, tmp_path, caplog
-):
+def test_one_bad_file_among_many_is_named_and_the_rest_done(official, tmp_path, caplog):
     for name in ("a", "c"):
         PIL.Image.new("RGB", (9, 7), "teal").save(tmp_path / f"{name}.png")
     (tmp_path / "b.png").write_text("no picture")

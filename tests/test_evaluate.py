@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
-
 from conftest import GOLDEN
+
 from jaxsr import evaluate, image, models, report, weights
 from jaxsr.data import sources
 

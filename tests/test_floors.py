@@ -10,6 +10,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
 FLOORS = {
+    "files": 0,
     "image": 0,
     "models": 1,
     "losses": 1,
@@ -86,7 +87,9 @@ def test_tensorflow_is_imported_by_its_backend_alone():
     assert found == {"data/tfdata.py"}
 
 
-HEAVY = "import sys; print([m for m in ('tensorflow', 'torch', 'jax') if m in sys.modules])"
+HEAVY = (
+    "import sys; print([m for m in ('tensorflow', 'torch', 'jax') if m in sys.modules])"
+)
 
 
 @pytest.mark.parametrize(

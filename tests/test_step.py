@@ -49,7 +49,8 @@ def test_a_step_is_the_gradient_of_the_batch_mean():
     assert_close(new.params, expected, rtol=1e-6)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
     assert new.step == 1 and metrics["clipped"] == 1
-    error = jnp.mean((NET.apply({"params": state.params}, batch["lr"]) - batch["hr"]) ** 2)
+    sr = NET.apply({"params": state.params}, batch["lr"])
+    error = jnp.mean((sr - batch["hr"]) ** 2)
     np.testing.assert_allclose(metrics["psnr"], -10 * np.log10(error), rtol=1e-5)
 
 
@@ -78,7 +79,7 @@ def test_plain_jit_and_pmap_agree():
     pmapped, metrics = mapped(state, split)
     assert_close(jitted.params, plain.params, rtol=1e-5, atol=1e-7)
     for device in (0, 7):
-        one = jax.tree.map(lambda x: x[device], pmapped.params)
+        one = jax.tree.map(lambda x, i=device: x[i], pmapped.params)
         assert_close(one, plain.params, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(metrics["loss"][3], plain_metrics["loss"], rtol=1e-5)
 

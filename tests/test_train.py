@@ -186,9 +186,7 @@ def test_two_processes_train_as_one(folders, tmp_path):
             "JAX_PROCESS_ID": str(i),
         }
         processes.append(
-            subprocess.Popen(
-                **kwargs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-            )
+            subprocess.Popen(**kwargs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         )
     outs = [process.communicate(timeout=300)[0] for process in processes]
     assert [p.returncode for p in processes] == [0, 0], "\n".join(outs)

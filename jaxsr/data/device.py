@@ -14,7 +14,7 @@ from jaxsr.data import pairs, patches, sources
 
 
 class Pixels(NamedTuple):
-    """Images [H, W, C] of many sizes, end to end; indexed by [image] or [image, scale]."""
+    """Images [H, W, C] of many sizes, end to end; tables are [image, scale]."""
 
     flat: jax.Array  # [pixels, C] float32
     start: jax.Array  # int32, of each image's first pixel in `flat`
@@ -75,8 +75,8 @@ def _pack(images: list[np.ndarray], scales: int) -> Pixels:
     pixels = np.array([x.shape[0] * x.shape[1] for x in images])
     if pixels.sum() * images[0].shape[2] >= 2**31:
         raise ValueError(
-            f"the device backend holds at most 2**31 values; got {pixels.sum()} pixels of "
-            f"{images[0].shape[2]} channels. Use the tfdata backend."
+            f"the device backend holds at most 2**31 values; got {pixels.sum()} pixels "
+            f"of {images[0].shape[2]} channels. Use the tfdata backend."
         )
     start = np.concatenate([[0], np.cumsum(pixels)[:-1]])
     tables = [start, [x.shape[0] for x in images], [x.shape[1] for x in images]]

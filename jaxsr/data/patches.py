@@ -1,8 +1,8 @@
 """What the patches of a batch are: a pure function of (seed, step), in NumPy.
 
-A row of a plan is (image, top, left, symmetry, scale). Top and left are in pixels of the
-network's input and are taken modulo the places that fit, so that a plan can also be made
-for images whose sizes are not known beforehand.
+A row of a plan is (image, top, left, symmetry, scale). Top and left are in pixels of
+the network's input and are taken modulo the places that fit, so that a plan can also be
+made for images whose sizes are not known beforehand.
 """
 
 import functools
@@ -43,7 +43,8 @@ def grid_plan(
 ) -> Plan:
     """The plan in which an epoch is every patch of a grid at every scale once.
 
-    Batches run on over the end of an epoch, so none is smaller and no patch is left out.
+    Batches run on over the end of an epoch, so none is smaller and no patch is left
+    out.
 
     Args:
         sizes: int [N, 2], height and width of each true image.
@@ -103,8 +104,8 @@ def random_plan(
 ) -> Plan:
     """The plan of one patch at a random place from each of `count` images in turn.
 
-    The images are gone through in a new order each time; an epoch is `epoch` updates. It
-    needs no sizes, so it also serves images that are streamed.
+    The images are gone through in a new order each time; an epoch is `epoch` updates.
+    It needs no sizes, so it also serves images that are streamed.
 
     Args:
         scales: one is drawn for each patch.
@@ -122,8 +123,8 @@ def random_plan(
     if len(small):
         raise ValueError(
             f"images need {least} pixels a side for these patches; {len(small)} of "
-            f"{count} have fewer, the first is number {small[0]}. Leave them out, or make "
-            "the patch smaller."
+            f"{count} have fewer, the first is number {small[0]}. Leave them out, or "
+            "make the patch smaller."
         )
 
     @functools.lru_cache(maxsize=2)

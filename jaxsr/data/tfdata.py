@@ -1,6 +1,7 @@
 """The default backend: tf.data reads, degrades and cuts in parallel, ahead of need.
 
-Serves sets of any size. The only file beside the TensorBoard writer to import TensorFlow.
+Serves sets of any size. The only file beside the TensorBoard writer to import
+TensorFlow.
 """
 
 import functools
@@ -31,7 +32,7 @@ def make_feed(
     blur: float = 0.0,
     shard: tuple[int, int] = (0, 1),
 ) -> patches.Feed:
-    """The feed whose inputs are whole batches. The arguments are those of `device`'s."""
+    """The feed whose inputs are whole batches; the arguments are those of `device`."""
     patches.check_scales(input, scales)
     unit = scales[0] if input == "low" else 1
     channels = pairs.COLORS[color]
@@ -50,8 +51,8 @@ def make_feed(
         if min(x.shape[:2]) < patch:
             raise ValueError(
                 f"{source.names[i]} has {x.shape[0]}x{x.shape[1]} input pixels at "
-                f"x{scale}; a patch needs {patch}x{patch}. Leave the image out, or make "
-                "the patch smaller."
+                f"x{scale}; a patch needs {patch}x{patch}. Leave the image out, or "
+                "make the patch smaller."
             )
         top, left = top % (x.shape[0] - patch + 1), left % (x.shape[1] - patch + 1)
         return (

@@ -1,9 +1,9 @@
 """The networks, one file each, and the table of their names.
 
 A network is a Flax module whose class says, as `input`, what it takes: "interpolated"
-(the bicubic-enlarged image, any scale) or "low" (the low-resolution image, enlarged by its
-field `scale`); and whose property `halo` says how many input pixels on each side one
-output pixel depends on.
+(the bicubic-enlarged image, any scale) or "low" (the low-resolution image, enlarged by
+its field `scale`); and whose property `halo` says how many input pixels on each side
+one output pixel depends on.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from jaxsr.models.vdsr import VDSR
 
 
 def make(name: str, **fields) -> nn.Module:
-    """The network of that name in `MODELS`, with its paper's defaults but for `fields`."""
+    """The network of that name in `MODELS`, its paper's but for `fields`."""
     if name not in MODELS:
         raise ValueError(f"network must be one of {sorted(MODELS)}; got {name!r}.")
     known = fields_of(MODELS[name])

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 class VDSR(nn.Module):
-    """Sharpens a bicubic-enlarged image with `depth` >= 2 convolutions of `width` channels.
+    """Sharpens a bicubic-enlarged image by `depth` >= 2 convolutions, `width` wide.
 
     With residual=False it is the plain network of the paper's table 1, which gives the
     image itself. `dtype` is that of the activations; parameters and the residual sum
