@@ -10,7 +10,7 @@ from experiments import base
 
 def get_config():
     config = base.get_config()
-    config.network = {"name": "vdsr", "depth": 20, "width": 64}
+    config.network = {"name": "vdsr", "depth": 20, "width": 64, "residual": True}
     config.optim = {
         "name": "sgd",
         "momentum": 0.9,

@@ -95,8 +95,8 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
 def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
-    A named set that is not on disk is fetched; where that fails too, the run goes on
-    with `samples`, unless data.strict.
+    A named set that is not on disk is fetched; where that fails too, the free
+    photographs of `samples` take its place, unless data.strict.
 
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
@@ -104,31 +104,31 @@ def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Sour
     for name in (data["name"], validation):
         if sources.split_of(name) == "test":
             raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
+    return (
+        _open(data, data["name"], "samples", "TRAINING ON"),
+        _open(data, validation, "samples-validation", "VALIDATING ON"),
+    )
+
+
+def _open(data, name, samples, doing):
+    data_dir = data["dir"] or None
     try:
-        return _open(data, data["name"]), _open(data, validation)
+        try:
+            return sources.open_source(name, data_dir)
+        except sources.DataNotFound:
+            sources.fetch(name, data_dir)
+            return sources.open_source(name, data_dir)
     except (sources.DataNotFound, sources.FetchError) as error:
         if data["strict"]:
             raise
         if jax.process_index() == 0:
             print(
-                f"\n{'!' * 80}\n!! {error}\n!! TRAINING ON THE FEW PHOTOGRAPHS OF "
-                "`samples` INSTEAD: the scores will be lower.\n!! "
-                f"--config.data.strict=True makes this an error.\n{'!' * 80}\n",
+                f"\n{'!' * 80}\n!! {error}\n!! {doing} THE FEW PHOTOGRAPHS OF "
+                f"`{samples}` INSTEAD of {name}.\n!! --config.data.strict=True makes "
+                f"this an error.\n{'!' * 80}\n",
                 flush=True,
             )
-        return (
-            sources.open_source("samples"),
-            sources.open_source("samples-validation"),
-        )
-
-
-def _open(data, name):
-    data_dir = data["dir"] or None
-    try:
-        return sources.open_source(name, data_dir)
-    except sources.DataNotFound:
-        sources.fetch(name, data_dir)
-        return sources.open_source(name, data_dir)
+        return sources.open_source(samples)
 
 
 def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:

@@ -1,5 +1,6 @@
 """A TrainState <-> a directory, by Orbax: asynchronous, atomic, checked on reading."""
 
+import contextlib
 import hashlib
 import logging
 import pathlib
@@ -13,7 +14,7 @@ from jaxsr.step import TrainState
 
 
 class CheckpointError(RuntimeError):
-    """No checkpoint of a directory that has some can be restored."""
+    """A checkpoint cannot be written, or none of a directory can be restored."""
 
 
 def open_directory(
@@ -50,24 +51,26 @@ def save(
 ) -> None:
     """Begins to save a state under its step; the arrays may be donated at once.
 
-    Returns while the files are being written. A failure of the write is raised by the
-    next `save` or by `close`; a step that is already saved is left alone.
+    Returns while the files are being written. A failure of the write is raised, as a
+    CheckpointError, by the next `save` or by `close`; a step that is already saved is
+    left alone.
 
     Args:
         psnr: in dB on the validation images, where it was just measured.
     """
-    manager.check_for_errors()
     step = int(state.step)
-    if step in manager.all_steps():
-        return
-    manager.save(
-        step,
-        args=ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            digests=ocp.args.JsonSave(_digests(state)),
-        ),
-        metrics=None if psnr is None else {"psnr": float(psnr)},
-    )
+    with _named_failure(manager):
+        manager.check_for_errors()
+        if step in manager.all_steps():
+            return
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                digests=ocp.args.JsonSave(_digests(state)),
+            ),
+            metrics=None if psnr is None else {"psnr": float(psnr)},
+        )
 
 
 def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | None:
@@ -117,10 +120,23 @@ def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | No
 
 
 def close(manager: ocp.CheckpointManager) -> None:
-    """Waits until everything is written, and raises what went wrong."""
-    manager.wait_until_finished()
-    manager.check_for_errors()
-    manager.close()
+    """Waits until everything is written; a CheckpointError where it was not."""
+    with _named_failure(manager):
+        manager.wait_until_finished()
+        manager.check_for_errors()
+        manager.close()
+
+
+@contextlib.contextmanager
+def _named_failure(manager):
+    try:
+        yield
+    except Exception as error:  # Orbax raises whatever its parts raise
+        raise CheckpointError(
+            f"a checkpoint could not be written: {str(error).strip() or repr(error)}. "
+            f"The newest whole one in {manager.directory} is that of step "
+            f"{max(manager.all_steps(), default=None)}."
+        ) from error
 
 
 def _put_aside(manager, step):

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import pathlib
 import sys
 
 
@@ -95,11 +96,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def keep_compiled() -> None:
+    """Keeps what JAX compiles for the next process, unless the user says where."""
+    import jax
+
+    if not jax.config.jax_compilation_cache_dir:
+        folder = pathlib.Path("~/.cache/jaxsr/compiled").expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    # By default what compiles within a second is not kept: most of our networks.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; its exit status is 1 where something was not done."""
     args = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("jaxsr").setLevel(logging.INFO)
+    keep_compiled()
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

@@ -111,7 +111,8 @@ def upscale_files(
     model = _loaded(model)
     jobs, failed = _jobs(inputs, output, scale)
     device = jax.local_devices()[0]
-    logger.info("Running on %s (%s).", device.device_kind, device.platform)
+    named = "the CPU" if device.platform == "cpu" else device.device_kind
+    logger.info("Running on %s.", named)
     for failure in failed:
         logger.error("%s: %s", *failure)
     done = []

@@ -12,7 +12,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jaxsr import train
+from jaxsr import cli, train
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")
@@ -33,6 +33,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+    cli.keep_compiled()
     if _DISTRIBUTED.value:
         jax.distributed.initialize(
             num_processes=_integer("JAX_NUM_PROCESSES"),
@@ -41,10 +42,12 @@ def main(argv: list[str]) -> None:
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     try:
         train.train(_CONFIG.value, _WORKDIR.value or f"runs/{name}")
-    except (ValueError, FileNotFoundError, FloatingPointError, RuntimeError) as error:
-        if flags.FLAGS.pdb_post_mortem or os.environ.get("JAXSR_TRACEBACK"):
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        if os.environ.get("JAXSR_TRACEBACK"):
             raise
         sys.exit(f"error: {error}\n(JAXSR_TRACEBACK=1 shows where.)")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -117,9 +119,6 @@ def test_where_none_is_whole_the_run_does_not_start_anew_in_silence(tmp_path):
 
 def test_a_failed_write_is_raised_and_the_one_before_stays(tmp_path):
     """A file-size limit stands in for the full disk: the write itself fails."""
-    import subprocess
-    import sys
-
     code = f"""
 import resource, sys
 sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
@@ -130,10 +129,11 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
     checkpoint.save(manager, state_at(2))
     checkpoint.close(manager)
-except Exception as error:
-    print("raised", type(error).__name__)
+except checkpoint.CheckpointError as error:
+    print("raised", error)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert out.stdout.startswith("raised"), out.stderr
+    assert out.stdout.startswith("raised a checkpoint could not be"), out.stderr
+    assert "is that of step 1" in out.stdout
     manager = checkpoint.open_directory(tmp_path)
     assert_same(checkpoint.restore(manager, state_at(0)), state_at(1))

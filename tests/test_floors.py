@@ -29,8 +29,8 @@ FLOORS = {
     "build": 4,
     "report": 5,
     "train": 6,
-    "main": 7,
     "cli": 7,
+    "main": 8,
 }
 # Beside a folder's own files, these import from their own floor.
 SAME_FLOOR = {("step", "objectives")}
