@@ -9,17 +9,20 @@ import time
 from collections.abc import Callable
 
 
-def interleave(contenders: dict[str, Callable], repetitions: int) -> dict[str, list]:
-    """What each contender returned, called in turn, A B A B, after one uncounted round.
+def interleave(
+    contenders: dict[str, Callable], repetitions: int, *, warm_up: bool = True
+) -> dict[str, list]:
+    """What each contender returned, called in turn, A B A B.
 
-    So whatever else slows the machine slows all of them.
+    So whatever else slows the machine slows all of them. With `warm_up` an uncounted
+    round comes first.
     """
     results = {name: [] for name in contenders}
-    for i in range(repetitions + 1):
+    for i in range(repetitions + warm_up):
         for name, contender in contenders.items():
             results[name].append(contender())
-            print(f"round {i} of {repetitions}: {name}", file=sys.stderr, flush=True)
-    return {name: values[1:] for name, values in results.items()}
+            print(f"round {i + 1}: {name}", file=sys.stderr, flush=True)
+    return {name: values[warm_up:] for name, values in results.items()}
 
 
 def timed(function: Callable[[], object]) -> Callable[[], float]:
@@ -33,10 +36,19 @@ def timed(function: Callable[[], object]) -> Callable[[], float]:
     return seconds
 
 
-def spread(values: list[float], form: str = ".3g") -> str:
-    """The median, and in brackets the least and the largest value."""
-    low, middle, high = (format(f(values), form) for f in (min, statistics.median, max))
-    return f"{middle} ({low}-{high})"
+def number(value: float) -> str:
+    """Three digits, or all of those before the point."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and in brackets the least and the largest of several values."""
+    if not values:
+        return ""
+    middle = number(statistics.median(values))
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({number(min(values))} to {number(max(values))})"
 
 
 def ratio(values: list[float], others: list[float]) -> float:

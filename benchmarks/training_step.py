@@ -11,59 +11,60 @@ import paired
 import recipe
 import torch
 
-from jaxsr import models, train
+from jaxsr import build
 
 
-def make_ours(args, dtype: str) -> Callable[[], None]:
-    """Runs args.updates updates as train.py does, patches cut on the device."""
-    feed = recipe.make_feed("device", args.data, args.batch)
-    net = models.VDSR(depth=args.depth, dtype=dtype)
-    update, state = recipe.make_update(net, feed.cut)
+def make_ours(config: dict, updates: int) -> Callable[[], None]:
+    """Runs that many updates in one dispatch, their patches cut on the device."""
+    update, state, feed = recipe.make_update(config, updates)
     data = jax.device_put(feed.data)
     stream = feed.inputs(0, 10**9)
 
     def run():
         nonlocal state
-        inputs = np.stack(list(itertools.islice(stream, args.updates)))
+        inputs = np.stack(list(itertools.islice(stream, updates)))
         state, metrics = update(state, data, inputs)
         jax.block_until_ready((state, metrics))
 
     return run
 
 
-def make_theirs(args, device: str) -> Callable[[], None]:
+def make_theirs(config: dict, updates: int, device: str) -> Callable[[], None]:
     """The same in PyTorch, on one batch that already lies on the device."""
-    channels = [1, *[64] * (args.depth - 1), 1]
+    batch, patch = config["data"]["batch"], config["data"]["patch"]
+    depth, width = config["network"]["depth"], config["network"]["width"]
     layers = []
-    for before, after in itertools.pairwise(channels):
+    for before, after in itertools.pairwise([1, *[width] * (depth - 1), 1]):
         conv = torch.nn.Conv2d(before, after, 3, padding=1)
         torch.nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        torch.nn.init.zeros_(conv.bias)
         layers += [conv, torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1])
     net = net.to(device, memory_format=torch.channels_last)
     forward = torch.compile(net) if device == "cuda" else net
+    optim, learning_rate = config["optim"], config["schedule"]["learning_rate"]
     optimizer = torch.optim.SGD(
         net.parameters(),
-        lr=recipe.LEARNING_RATE,
-        momentum=recipe.MOMENTUM,
-        weight_decay=recipe.WEIGHT_DECAY,
+        lr=learning_rate,
+        momentum=optim["momentum"],
+        weight_decay=optim["weight_decay"],
     )
-    bound = recipe.THETA / recipe.LEARNING_RATE
-    shape = [args.batch, 1, recipe.PATCH, recipe.PATCH]
-    hr = torch.rand(shape).to(device, memory_format=torch.channels_last)
+    hr = torch.rand([batch, 1, patch, patch])
+    hr = hr.to(device, memory_format=torch.channels_last)
     enlarged = hr + 0.05 * torch.randn_like(hr)
+    bfloat16 = torch.autocast(
+        device, torch.bfloat16, enabled=config["precision"] == "bfloat16"
+    )
 
     def run():
-        for _ in range(args.updates):
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(
-                device, torch.bfloat16, enabled=args.precision == "bfloat16"
-            ):
+        for _ in range(updates):
+            optimizer.zero_grad()
+            with bfloat16:
                 sr = enlarged + forward(enlarged)
-            loss = 0.5 * torch.sum((sr - hr) ** 2) / args.batch
+            loss = 0.5 * torch.sum((sr - hr) ** 2) / batch
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), bound)
+            torch.nn.utils.clip_grad_norm_(
+                net.parameters(), optim["theta"] / learning_rate
+            )
             optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
@@ -71,10 +72,8 @@ def make_theirs(args, device: str) -> Callable[[], None]:
     return run
 
 
-def measure_peak(args, device: str) -> float:
-    """FLOP/s of the faster library's product of two large matrices in the same dtype."""
-    side = 8192 if device == "cuda" else 2048
-    dtype = "bfloat16" if args.precision == "bfloat16" else "float32"
+def make_products(side: int, dtype: str, device: str) -> dict[str, Callable]:
+    """The product of two large matrices in either library, whose speed is the peak."""
     a = jnp.ones([side, side], dtype)
     b = torch.ones([side, side], dtype=getattr(torch, dtype), device=device)
     product = jax.jit(jnp.matmul)
@@ -84,67 +83,64 @@ def measure_peak(args, device: str) -> float:
         if device == "cuda":
             torch.cuda.synchronize()
 
-    seconds = paired.interleave(
-        {
-            "matrix product, JAX": paired.timed(
-                lambda: product(a, a).block_until_ready()
-            ),
-            "matrix product, PyTorch": paired.timed(theirs),
-        },
-        10,
-    )
-    return 2 * side**3 / min(min(values) for values in seconds.values())
+    return {
+        "product, jax": lambda: product(a, a).block_until_ready(),
+        "product, PyTorch": theirs,
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--depth", type=int, default=20)
-    parser.add_argument("--precision", choices=train.PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=build.PRECISIONS, default="float32")
     parser.add_argument(
-        "--updates", type=int, help="in a dispatch: 1 on a CPU, else 32"
+        "--updates", type=int, default=32, help="a dispatch; 1 on a CPU"
     )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
+
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
-    args.updates = args.updates or (1 if device == "cpu" else 32)
-    precision, dtype = train.PRECISIONS[args.precision]
-    jax.config.update("jax_default_matmul_precision", precision)
-    torch.set_float32_matmul_precision("highest" if precision == "highest" else "high")
-    torch.backends.cudnn.allow_tf32 = precision != "highest"
+    updates = 1 if device == "cpu" else args.updates
+    config = recipe.make_config(
+        "device",
+        args.data,
+        batch=args.batch,
+        depth=args.depth,
+        precision=args.precision,
+    )
+    precise = args.precision == "float32"
+    torch.set_float32_matmul_precision("highest" if precise else "high")
+    torch.backends.cudnn.allow_tf32 = not precise
     torch.backends.cudnn.benchmark = True
 
-    peak = measure_peak(args, device)
+    ours = make_ours(config, updates)  # sets the precision of JAX's products too
+    side = 2048 if device == "cpu" else 8192
+    products = make_products(side, build.PRECISIONS[args.precision][1], device)
     theirs = "PyTorch, channels_last" + ", compiled" * (device == "cuda")
-    seconds = paired.interleave(
-        {
-            "jaxsr": paired.timed(make_ours(args, dtype)),
-            theirs: paired.timed(make_theirs(args, device)),
-        },
-        args.repetitions,
-    )
-    kernels = 9 * 64 * (64 * (args.depth - 2) + 2)
-    # A multiplication and an addition, for the result and for both of its gradients.
-    flop = 6 * kernels * recipe.PATCH**2 * args.batch * args.updates
-    rows = []
-    for name, values in seconds.items():
-        images = [args.batch * args.updates / value for value in values]
-        gflops = [flop / value / 1e9 for value in values]
-        shares = [1e11 * value / peak for value in gflops]
-        speed = paired.ratio(seconds[theirs], values)
-        rows.append(
-            [
-                name,
-                paired.spread(images),
-                paired.spread(gflops),
-                paired.spread(shares),
-                f"{speed:.2f}",
-            ]
-        )
+    steps = {"jaxsr": ours, theirs: make_theirs(config, updates, device)}
+    timers = {name: paired.timed(run) for name, run in (products | steps).items()}
+    seconds = paired.interleave(timers, args.repetitions)
+    peak = 2 * side**3 / min(min(seconds[name]) for name in products)
+
+    width, patch = config["network"]["width"], config["data"]["patch"]
+    kernels = 9 * width * (width * (args.depth - 2) + 2)
+    # A multiplication and an addition for the result, and for each of two gradients.
+    gflop = 6e-9 * kernels * patch**2 * args.batch * updates
+    rows = [
+        [
+            name,
+            paired.spread([args.batch * updates / value for value in seconds[name]]),
+            paired.spread([gflop / value for value in seconds[name]]),
+            paired.spread([1e11 * gflop / value / peak for value in seconds[name]]),
+            f"{paired.ratio(seconds[theirs], seconds[name]):.2f}",
+        ]
+        for name in steps
+    ]
     print(
-        f"VDSR of {args.depth} layers, {args.batch} patches of {recipe.PATCH}x"
-        f"{recipe.PATCH}, {args.precision}, {jax.devices()[0].device_kind}, matrix peak "
+        f"VDSR of {args.depth} layers, {args.batch} patches of {patch}x{patch}, "
+        f"{args.precision}, {jax.devices()[0].device_kind}, matrix peak "
         f"{peak / 1e9:.0f} GFLOP/s.\n"
     )
     header = ["step", "images/s", "GFLOP/s", "% of matrix peak", "speed / PyTorch's"]

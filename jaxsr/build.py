@@ -49,6 +49,7 @@ def check(config: dict) -> None:
     for name, value in (
         ("epochs", config["epochs"]),
         ("log_every", config["log_every"]),
+        ("updates_per_dispatch", config["updates_per_dispatch"]),
         ("validation.every", config["validation"]["every"]),
     ):
         if value <= 0:

@@ -69,9 +69,8 @@ class _Run:
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
         tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
         self.total = round(config["epochs"] * self.plan.epoch)
-        self.each = config["updates_per_dispatch"] or (
-            1 if jax.default_backend() == "cpu" else 32
-        )
+        on_cpu = jax.default_backend() == "cpu"
+        self.each = 1 if on_cpu else config["updates_per_dispatch"]
 
         devices = jax.device_count()
         mesh = jax.make_mesh(
@@ -83,7 +82,7 @@ class _Run:
             build.make_objective(config), tx, ema_decay=config["ema_decay"]
         )
         self.update = jax.jit(
-            steps.make_train_steps(train_step, self.feed.cut, single=self.each == 1),
+            steps.make_train_steps(train_step, self.feed.cut, single=on_cpu),
             in_shardings=(self.replicated, self.replicated, self.sharded),
             out_shardings=self.replicated,
             donate_argnums=0,
