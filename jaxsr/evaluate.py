@@ -57,7 +57,12 @@ def restore_image(
     """
     color, net = model.card["color"], model.net
     x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input)
-    sr = image.quantise(tiling.apply(net, model.variables, x))
+    branch = scale if hasattr(net, "scales") else None
+    if net.input == "low" and tiling.enlargement(net, branch) != scale:
+        raise ValueError(
+            f"{model.card['network']} enlarges by {net.scale}, not {scale}."
+        )
+    sr = image.quantise(tiling.apply(net, model.variables, x, scale=branch))
     if color == "rgb":
         sr, hr = image.rgb_to_y(sr), image.rgb_to_y(hr)
     return sr, hr

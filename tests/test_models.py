@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import models
+from jaxsr import models, tiling
 
 # name, fields, channels, parameters of the paper's network
 PARAMETERS = [
@@ -25,6 +25,18 @@ def init(net, size=(16, 18), channels=1):
     return net.init(jax.random.key(0), x), x
 
 
+def calls(net):
+    """(enlargement, keyword arguments) of each way to call a network."""
+    if hasattr(net, "scales"):
+        return [(scale, {"scale": scale}) for scale in net.scales]
+    return [(getattr(net, "scale", 1), {})]
+
+
+def channels_of(name):
+    """The channels that a network is made for."""
+    return {name: channels for name, _, channels, _ in PARAMETERS}[name]
+
+
 @pytest.mark.parametrize(("name", "fields", "channels", "expected"), PARAMETERS)
 def test_parameter_count_is_the_papers(name, fields, channels, expected):
     net = models.make(name, **fields)
@@ -41,33 +53,56 @@ def test_every_network_has_its_rows():
 
 @pytest.mark.parametrize(("name", "fields"), SMALL)
 def test_halo_is_the_support_of_a_gradient(name, fields):
+    """Of every output pixel that one input pixel becomes, over several inputs."""
     net = models.make(name, **fields)
     side = 2 * net.halo + 5
-    variables, x = init(net, (side, side))
+    variables, x = init(net, (side, side), channels_of(name))
     centre = side // 2
+    for factor, static in calls(net):
+        inside = slice(centre * factor, (centre + 1) * factor)
 
-    def output(x):
-        return net.apply(variables, x)[:, centre, centre].sum()
+        def output(x, inside=inside, static=static):
+            y = net.apply(variables, x, **static)
+            return (y[:, inside, inside] ** 2).sum()
 
-    support = np.zeros((side, side), bool)
-    for seed in range(5):  # a ReLU can hide a path from one input
-        x = jax.random.normal(jax.random.key(seed), x.shape)
-        support |= np.any(jax.grad(output)(x) != 0, axis=(0, 3))
-    rows, columns = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
-    for reached in (rows, columns):
-        assert reached.min() == centre - net.halo
-        assert reached.max() == centre + net.halo
+        support = np.zeros((side, side), bool)
+        for seed in range(5):  # a ReLU can hide a path from one input
+            x = jax.random.normal(jax.random.key(seed), x.shape)
+            support |= np.any(jax.grad(output)(x) != 0, axis=(0, 3))
+        rows, columns = np.flatnonzero(support.any(1)), np.flatnonzero(support.any(0))
+        reach = max(centre - rows.min(), rows.max() - centre)
+        reach = max(reach, centre - columns.min(), columns.max() - centre)
+        if factor == max(f for f, _ in calls(net)):
+            assert reach == net.halo
+        assert reach <= net.halo
 
 
 @pytest.mark.parametrize(("name", "fields"), SMALL)
 @pytest.mark.parametrize("size", [(1, 1), (3, 17)])
 def test_odd_sizes_and_gradients_are_finite(name, fields, size):
     net = models.make(name, **fields)
-    variables, x = init(net, size)
-    y = net.apply(variables, x)
-    assert y.shape == x.shape and y.dtype == jnp.float32
-    grads = jax.grad(lambda v: net.apply(v, x).sum())(variables)
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    variables, x = init(net, size, channels_of(name))
+    for factor, static in calls(net):
+        y = net.apply(variables, x, **static)
+        assert y.shape == (2, factor * size[0], factor * size[1], x.shape[-1])
+        assert y.dtype == jnp.float32
+        grads = jax.grad(lambda v, static=static: net.apply(v, x, **static).sum())(
+            variables
+        )
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize(("name", "fields"), SMALL)
+def test_tiles_give_the_whole_image(name, fields):
+    net = models.make(name, **fields)
+    tile = 2 * net.halo + 9
+    variables, _ = init(net, (8, 8), channels_of(name))
+    rng = np.random.default_rng(0)
+    x = rng.random((tile + 7, 2 * tile + 3, channels_of(name)), np.float32)
+    for _, static in calls(net):
+        whole = net.apply(variables, x[None], **static)[0]
+        tiled = tiling.apply(net, variables, x, tile=tile, **static)
+        np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
 def test_residual_vdsr_adds_its_input():

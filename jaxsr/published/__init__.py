@@ -1,0 +1,39 @@
+"""Weights that the authors of papers, and of ports, published, as jaxsr models."""
+
+import hashlib
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from jaxsr import weights
+from jaxsr.published import vdsr
+
+
+def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
+    """The model of a published file; `network` is a key of `IMPORTERS`.
+
+    Raises:
+        ValueError: where the file is cut, foreign, or of another network.
+    """
+    if network not in IMPORTERS:
+        known = sorted(IMPORTERS)
+        raise ValueError(f"network must be one of {known}; got {network!r}.")
+    path = pathlib.Path(path)
+    data = path.read_bytes()
+    try:
+        net, variables, about = IMPORTERS[network](data, path.suffix)
+        digest = hashlib.sha256(data).hexdigest()
+        card = weights.make_card(net, digest=digest, source=path.name, **about)
+        model = weights.Model(net, jax.tree.map(jnp.asarray, variables), card)
+        weights.check(model)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"Cannot import {path} as {network}: {error}") from error
+    return model
+
+
+# network -> (bytes of the file, its suffix) -> (net, variables, the card's own part)
+IMPORTERS = {
+    "vdsr": vdsr.convert,
+}
