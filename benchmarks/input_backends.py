@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
 import paired
 import recipe
 
@@ -18,7 +17,7 @@ WARM = 150  # batches after which nearly every degraded image has been made
 
 def put(inputs: list) -> dict | jax.Array:
     """The inputs of several updates, stacked, on the device."""
-    return jax.device_put(jax.tree.map(lambda *x: np.stack(x), *inputs))
+    return jax.device_put(patches.stack(inputs))
 
 
 def make_contenders(

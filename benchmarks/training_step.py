@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import paired
 import recipe
 import torch
 
 from jaxsr import build
+from jaxsr.data import patches
 
 
 def make_ours(config: dict, updates: int) -> Callable[[], None]:
@@ -22,7 +22,7 @@ def make_ours(config: dict, updates: int) -> Callable[[], None]:
 
     def run():
         nonlocal state
-        inputs = np.stack(list(itertools.islice(stream, updates)))
+        inputs = patches.stack(itertools.islice(stream, updates))
         state, metrics = update(state, data, inputs)
         jax.block_until_ready((state, metrics))
 

@@ -16,12 +16,17 @@ def get_config() -> ml_collections.ConfigDict:
     config.network = {"name": "vdsr"}
     config.color = "y"  # or "rgb"
     config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
+    config.objective = {"name": "supervised"}  # of jaxsr.objectives.OBJECTIVES
+    config.start = ""  # a model file to start from; "" starts anew
     config.ema_decay = 0.0  # of the averaged parameters; 0 keeps none
 
     # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
     # epochs.
     config.optim = {"name": "adam"}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
+    # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower loss.
+    config.plateau = {}
+    config.accumulate = 1  # updates whose gradients are averaged into one
 
     config.data = ml_collections.ConfigDict()
     config.data.name = "291"  # a set, a folder, "tfds:NAME", or several joined by "+"
@@ -35,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.batch = 64  # patches in an update, over all devices
     config.data.epoch = 1000  # updates in an epoch of the plan "random"
     config.data.symmetries = 8  # flips and rotations drawn from; 1 for none
+    config.data.reduced = (1.0,)  # also train on the images reduced by these factors
     config.data.blur = 0.0  # sigma in pixels; 0 is bicubic degradation
 
     config.validation = ml_collections.ConfigDict()

@@ -7,11 +7,14 @@ ones.
 import hashlib
 import inspect
 import json
+import logging
 import pathlib
 
 import jax
+import optax
+from flax import traverse_util
 
-from jaxsr import losses, models, objectives, optim
+from jaxsr import losses, models, objectives, optim, weights
 from jaxsr.data import pairs, patches, sources
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
@@ -105,8 +108,9 @@ def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Sour
     for name in (data["name"], validation):
         if sources.split_of(name) == "test":
             raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
+    source = _open(data, data["name"], "samples", "TRAINING ON")
     return (
-        _open(data, data["name"], "samples", "TRAINING ON"),
+        sources.with_reduced(source, tuple(data["reduced"])),
         _open(data, validation, "samples-validation", "VALIDATING ON"),
     )
 
@@ -174,7 +178,12 @@ def make_feed(
 
 
 def make_optimizer(config: dict, epoch: int):
-    """(tx, schedule) of a run of `epoch` updates an epoch."""
+    """(tx, schedule) of a run of `epoch` updates an epoch.
+
+    With `accumulate` > 1 the schedule counts the optimizer's updates, each of which is
+    made of so many of the run's.
+    """
+    epoch = max(1, epoch // config["accumulate"])
     schedule = choose(
         optim.SCHEDULES,
         "schedule",
@@ -182,7 +191,15 @@ def make_optimizer(config: dict, epoch: int):
         epoch=epoch,
         epochs=config["epochs"],
     )
-    return choose(optim.OPTIMIZERS, "optim", config["optim"], schedule), schedule
+    tx = choose(optim.OPTIMIZERS, "optim", config["optim"], schedule)
+    if hasattr(models.MODELS[config["network"]["name"]], "scales"):
+        tx = optim.skip_unused(tx)
+    if config["plateau"]:
+        reduce = optax.contrib.reduce_on_plateau
+        tx = optax.chain(tx, reduce(**config["plateau"], accumulation_size=epoch))
+    if config["accumulate"] > 1:
+        tx = optax.MultiSteps(tx, config["accumulate"]).gradient_transformation()
+    return tx, schedule
 
 
 def make_objective(config: dict) -> objectives.Objective:
@@ -191,7 +208,36 @@ def make_objective(config: dict) -> objectives.Objective:
     _, dtype = PRECISIONS[config["precision"]]
     if dtype != "float32":
         fields["dtype"] = dtype
-    return objectives.supervised(models.make(**fields), losses.LOSSES[config["loss"]])
+    return choose(
+        objectives.OBJECTIVES,
+        "objective",
+        config["objective"],
+        models.make(**fields),
+        losses.LOSSES[config["loss"]],
+    )
+
+
+def warm_start(variables: dict, path: str) -> dict:
+    """The variables, those of the model file at `path` where name and shape agree.
+
+    Raises:
+        ValueError: where none do.
+    """
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    theirs = traverse_util.flatten_dict(weights.load(path).variables, sep="/")
+    taken = {
+        name: x
+        for name, x in theirs.items()
+        if name in flat and flat[name].shape == x.shape
+    }
+    if not taken:
+        raise ValueError(
+            f"no tensor of {path} fits this network: expected some of {sorted(flat)}, "
+            f"found {sorted(theirs)}."
+        )
+    left = sorted(set(flat) - set(taken))
+    logging.info("Starts from %s, but for %s.", path, left or "nothing")
+    return traverse_util.unflatten_dict(flat | taken, sep="/")
 
 
 def identity(config: dict, source: sources.Source) -> dict:

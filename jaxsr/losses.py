@@ -27,12 +27,23 @@ def l1(sr: jax.Array, hr: jax.Array) -> jax.Array:
     return jnp.mean(jnp.abs(sr - hr), axis=(1, 2, 3))
 
 
+def charbonnier_sum(sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Sum over all pixels of each image of sqrt(error**2 + 1e-6).
+
+    Source: Lai, Huang, Ahuja and Yang, CVPR 2017, section 3.2; summed, as their code
+    does, for which their learning rates are meant.
+    """
+    _check(sr, hr)
+    return jnp.sum(jnp.sqrt((sr - hr) ** 2 + 1e-6), axis=(1, 2, 3))
+
+
 def _check(sr, hr):
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
 
 
 LOSSES = {
+    "charbonnier_sum": charbonnier_sum,
     "half_sum_squared": half_sum_squared,
     "l1": l1,
     "mse": mse,

@@ -1,7 +1,8 @@
 """How a network is trained: (variables, batch, step) -> (loss [B], aux).
 
 `aux` has "batch_stats", the statistics after the step ({} without batch normalisation),
-and "metrics", a dict of scalars to log.
+and "metrics", a dict of scalars to log. Makers take the network, a loss (sr, hr) ->
+[B], and settings of their own.
 """
 
 from collections.abc import Callable
@@ -10,22 +11,104 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr import image
+
 Objective = Callable[[dict, dict, jax.Array], tuple[jax.Array, dict]]
 
 
 def supervised(net: nn.Module, loss: Callable) -> Objective:
     """The objective `loss(net(lr), hr)` of a network with one output.
 
-    Args:
-        net: takes batch["lr"], gives images of the shape of batch["hr"].
-        loss: (sr, hr) -> [B].
+    A network that gives less than hr, as one of unpadded convolutions does, is compared
+    with the centre of hr. One of several scales is trained at that of the batch.
     """
 
     def objective(variables, batch, step):
         del step
-        sr = net.apply(variables, batch["lr"])
-        # One PSNR for the whole batch: that of a flat patch alone can be infinite.
-        psnr = -10 * jnp.log10(jnp.mean((sr - batch["hr"]) ** 2))
-        return loss(sr, batch["hr"]), {"batch_stats": {}, "metrics": {"psnr": psnr}}
+        sr, batch_stats = _apply(net, variables, batch)
+        hr = _centre(batch["hr"], sr.shape[1:3])
+        return loss(sr, hr), _aux(sr, hr, batch_stats)
 
     return objective
+
+
+def pyramid(net: nn.Module, loss: Callable) -> Objective:
+    """The sum of the losses of every level of a LapSRN, the targets reduced by bicubic.
+
+    Source: Lai, Huang, Ahuja and Yang, CVPR 2017, section 3.2.
+    """
+
+    def objective(variables, batch, step):
+        del step
+        levels, batch_stats = _apply(net, variables, batch, method="levels")
+        hr, total = batch["hr"], 0.0
+        for sr in levels:
+            factor = hr.shape[1] // sr.shape[1]
+            target = hr if factor == 1 else image.degrade(hr, factor)
+            total += loss(sr, target)
+        return total, _aux(levels[-1], hr, batch_stats)
+
+    return objective
+
+
+def recursive(net: nn.Module, loss: Callable, *, updates: int) -> Objective:
+    """alpha times the mean loss of DRCN's recursions, 1 - alpha times the ensemble's.
+
+    Args:
+        net: its method `recursions` gives all images [D, B, H, W, C] and their mean
+            by the learned weights [B, H, W, C].
+        loss: (sr, hr) -> [B].
+        updates: alpha falls linearly from 1 to 0 over these; the paper prints no
+            schedule, so its first third is taken.
+
+    Source: Kim, Lee and Lee, "Deeply-Recursive Convolutional Network", CVPR 2016.
+    """
+
+    def objective(variables, batch, step):
+        (every, ensemble), batch_stats = _apply(
+            net, variables, batch, method="recursions"
+        )
+        alpha = jnp.maximum(0.0, 1.0 - step / updates)
+        hr = batch["hr"]
+        deep = jnp.mean(jax.vmap(lambda sr: loss(sr, hr))(every), axis=0)
+        aux = _aux(ensemble, hr, batch_stats)
+        aux["metrics"]["alpha"] = alpha
+        return alpha * deep + (1 - alpha) * loss(ensemble, hr), aux
+
+    return objective
+
+
+def _apply(net, variables, batch, method=None):
+    """(what the network gives in training, its new batch statistics)."""
+    static = {}
+    if hasattr(net, "scales"):
+        static["scale"] = batch["hr"].shape[1] // batch["lr"].shape[1]
+    if "batch_stats" not in variables:
+        return net.apply(variables, batch["lr"], method=method, **static), {}
+    out, changed = net.apply(
+        variables,
+        batch["lr"],
+        train=True,
+        method=method,
+        mutable=["batch_stats"],
+        **static,
+    )
+    return out, changed["batch_stats"]
+
+
+def _centre(images, size):
+    top, left = ((a - b) // 2 for a, b in zip(images.shape[1:3], size))
+    return images[:, top : top + size[0], left : left + size[1]]
+
+
+def _aux(sr, hr, batch_stats):
+    # One PSNR for the whole batch: that of a flat patch alone can be infinite.
+    psnr = -10 * jnp.log10(jnp.mean((sr - hr) ** 2))
+    return {"batch_stats": batch_stats, "metrics": {"psnr": psnr}}
+
+
+OBJECTIVES = {
+    "pyramid": pyramid,
+    "recursive": recursive,
+    "supervised": supervised,
+}

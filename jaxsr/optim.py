@@ -70,6 +70,59 @@ def _clip_value(updates, bound):
     )
 
 
+def scale_by_name(
+    rates: tuple[tuple[str, float], ...],
+) -> optax.GradientTransformation:
+    """Multiplies the update of a parameter by the rate of the first name in its path.
+
+    Goes last in a chain. A rate of 0 freezes; a parameter that no name fits keeps 1.
+
+    Args:
+        rates: (name, rate) such as (("bias", 0.1), ("conv_2", 0.1)); a name is one part
+            of a parameter's path, as of "conv_2/kernel".
+
+    Raises:
+        ValueError: at an update, for a name that no parameter has.
+    """
+    rates = tuple((name, float(rate)) for name, rate in rates)
+
+    def update(updates, params=None):
+        del params
+        seen = set()
+
+        def scaled(path, x):
+            parts = [str(getattr(key, "key", key)) for key in path]
+            seen.update(parts)
+            return next((rate for name, rate in rates if name in parts), 1.0) * x
+
+        result = jax.tree.map_with_path(scaled, updates)
+        if unknown := [name for name, _ in rates if name not in seen]:
+            raise ValueError(f"rates may name any of {sorted(seen)}; got {unknown}.")
+        return result
+
+    return optax.stateless(update)
+
+
+def skip_unused(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Leaves a parameter, and its moments, as they are where its whole gradient is 0.
+
+    So the branches of MDSR that a batch has no use for do not go on by old momentum.
+    Counts, as Adam's for its bias correction, are common to all parameters.
+    """
+    tx = optax.with_extra_args_support(tx)
+
+    def update(updates, state, params=None, **extra):
+        used = jax.tree.map(lambda g: jnp.any(g != 0), updates)
+        updates, new = tx.update(updates, state, params, **extra)
+        keep = optax.tree.map_params(
+            tx, lambda _, used: used, new, used, transform_non_params=lambda _: True
+        )
+        updates = jax.tree.map(lambda u, used: jnp.where(used, u, 0), updates, used)
+        return updates, jax.tree.map(jnp.where, keep, new, state)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
 def sgd(
     schedule: optax.Schedule,
     *,
@@ -77,6 +130,7 @@ def sgd(
     weight_decay: float = 0.0,
     clip: str | None = None,
     theta: float = 0.01,
+    rates: tuple[tuple[str, float], ...] = (),
 ) -> optax.GradientTransformation:
     """SGD as in Caffe: clip, then weight decay on every parameter, then momentum.
 
@@ -90,11 +144,14 @@ def sgd(
         weight_decay: L2 coefficient, in units of the loss.
         clip: None, or the `by` of `clip_by_learning_rate`.
         theta: its bound.
+        rates: as in `scale_by_name`; Caffe's lr_mult.
     """
     parts = [
         optax.add_decayed_weights(weight_decay),
         optax.sgd(schedule, momentum=momentum),
     ]
+    if rates:
+        parts.append(scale_by_name(rates))
     if clip is not None:
         parts.insert(0, clip_by_learning_rate(theta, schedule, by=clip))
     return optax.chain(*parts)
@@ -107,12 +164,16 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    rates: tuple[tuple[str, float], ...] = (),
 ) -> optax.GradientTransformation:
     """Adam; with a weight decay above 0 AdamW, which decays outside the moments.
 
+    `rates` are those of `scale_by_name`.
+
     Source: Kingma and Ba, ICLR 2015; Loshchilov and Hutter, ICLR 2019.
     """
-    return optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    tx = optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    return optax.chain(tx, scale_by_name(rates)) if rates else tx
 
 
 def constant(learning_rate: float, *, epoch: int, epochs: float) -> optax.Schedule:

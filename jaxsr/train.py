@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr import build, checkpoint, evaluate, logs, models, report, weights
 from jaxsr import step as steps
-from jaxsr.data import pairs, sources
+from jaxsr.data import pairs, patches, sources
 
 
 def train(config, workdir: str | os.PathLike) -> None:
@@ -70,7 +70,9 @@ class _Run:
         tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
         self.total = round(config["epochs"] * self.plan.epoch)
         on_cpu = jax.default_backend() == "cpu"
-        self.each = 1 if on_cpu else config["updates_per_dispatch"]
+        # Batches of different sizes cannot be stacked.
+        sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
+        self.each = 1 if on_cpu or sizes > 1 else config["updates_per_dispatch"]
 
         devices = jax.device_count()
         mesh = jax.make_mesh(
@@ -92,6 +94,8 @@ class _Run:
         variables = self.net.init(
             jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
         )
+        if config["start"]:
+            variables = build.warm_start(variables, config["start"])
         state = steps.init_state(variables, tx, ema=config["ema_decay"] > 0)
         self.state = jax.device_put(state, self.replicated)
         self.manager = checkpoint.open_directory(
@@ -131,7 +135,7 @@ class _Run:
         with self.bar:
             while self.step < self.total:
                 count = min(self.each - self.step % self.each, self.total - self.step)
-                batches = self._put(list(itertools.islice(inputs, count)))
+                batches = self._put(itertools.islice(inputs, count))
                 self.state, metrics = self.update(self.state, data, batches)
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
@@ -171,9 +175,9 @@ class _Run:
 
     def _put(self, batches):
         """Stacks the inputs of several updates and spreads them over the devices."""
-        stacked = jax.tree.map(lambda *x: np.stack(x), *batches)
         return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self.sharded, x), stacked
+            lambda x: jax.make_array_from_process_local_data(self.sharded, x),
+            patches.stack(batches),
         )
 
     def _read(self, pending) -> None:

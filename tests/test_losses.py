@@ -7,6 +7,7 @@ from jaxsr import losses
 
 # of an image of 2x3 pixels that is off by 0.1, and of one that is off by -0.2
 EXPECTED = {
+    "charbonnier_sum": [6 * 0.010001**0.5, 6 * 0.040001**0.5],
     "half_sum_squared": [0.03, 0.12],
     "l1": [0.1, 0.2],
     "mse": [0.01, 0.04],

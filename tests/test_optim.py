@@ -62,6 +62,37 @@ def test_sgd_is_caffes_update_by_hand():
         np.testing.assert_allclose(param, [expected], rtol=1e-6)
 
 
+def test_rates_are_those_of_the_first_name_in_a_parameters_path():
+    params = {
+        name: {"kernel": jnp.ones([2]), "bias": jnp.ones([1])}
+        for name in ("conv_0", "conv_1")
+    }
+    rates = (("bias", 0.1), ("conv_1", 0.0))
+    tx = optim.sgd(lambda count: 1.0, momentum=0.0, rates=rates)
+    updates, _ = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates["conv_0"]["kernel"], [-1, -1])
+    np.testing.assert_allclose(updates["conv_0"]["bias"], [-0.1])
+    np.testing.assert_allclose(updates["conv_1"]["bias"], [-0.1])
+    np.testing.assert_allclose(updates["conv_1"]["kernel"], [0, 0])
+    tx = optim.sgd(lambda count: 1.0, rates=(("conv_7", 0.1),))
+    with pytest.raises(ValueError, match=r"\['bias', 'conv_0'.*'conv_7'"):
+        tx.update(params, tx.init(params), params)
+
+
+def test_unused_parameters_do_not_move_by_old_momentum():
+    params = {"used": jnp.ones([2]), "branch": jnp.ones([2])}
+    tx = optim.skip_unused(optim.adam(lambda count: 0.1))
+    state = tx.init(params)
+    both = {"used": jnp.ones([2]), "branch": jnp.full([2], 0.5)}
+    _, state = tx.update(both, state, params)
+    moments = optax.tree.get(state, "mu")["branch"]
+    one = both | {"branch": jnp.zeros([2])}
+    updates, state = tx.update(one, state, params)
+    np.testing.assert_array_equal(updates["branch"], [0, 0])
+    np.testing.assert_array_equal(optax.tree.get(state, "mu")["branch"], moments)
+    assert (updates["used"] < 0).all() and state[0].count == 2
+
+
 def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
     grads = jnp.array([5.0])
     tx = optim.adam(lambda count: 0.01)

@@ -51,6 +51,17 @@ def test_a_plan_is_a_pure_function_of_seed_and_step(make):
     assert set(seen[:, patches.SCALE]) == {2, 3}
 
 
+def test_a_batch_of_low_resolution_patches_has_one_scale():
+    plan = patches.random_plan(
+        6, scales=(2, 3, 4), patch=9, batch=8, epoch=5, input="low"
+    )
+    scales = [set(plan.rows(0, step)[:, patches.SCALE].tolist()) for step in range(30)]
+    assert all(len(one) == 1 for one in scales)
+    assert set.union(*scales) == {2, 3, 4}
+    with pytest.raises(ValueError, match="within a batch.*data.plan='random'"):
+        patches.grid_plan(SIZES, input="low", **GRID)
+
+
 def test_random_plan_takes_each_image_in_turn():
     plan = patches.random_plan(6, scales=(2,), patch=9, batch=4, epoch=5, input="low")
     rows = np.concatenate([plan.rows(1, step) for step in range(3)])

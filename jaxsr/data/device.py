@@ -8,9 +8,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from jaxsr import image
 from jaxsr.data import pairs, patches, sources
+
+
+@struct.dataclass
+class Rows:
+    """Rows of a plan; what is compiled depends on the size of a true patch."""
+
+    rows: jax.Array  # int32 [B, 5]
+    unit: int = struct.field(pytree_node=False)  # true pixels to one of the input
 
 
 class Pixels(NamedTuple):
@@ -40,14 +49,13 @@ def make_feed(
         source: its images are read, degraded at each scale and packed once, here.
         plan: made for the same scales, patch and input.
         seed: of the run.
-        scales: that the plan draws from; for input "low" one, as a batch has one size.
+        scales: that the plan draws from.
         patch: side of batch["lr"] in pixels.
         color: "y" or "rgb".
         input: "interpolated" or "low".
         blur: as in `image.degrade`.
         shard: (index, count) of the process whose rows `inputs` yields.
     """
-    patches.check_scales(input, scales)
     x, hr = [], []
     for i in range(len(source.names)):
         pixels = source.read(i)
@@ -56,17 +64,18 @@ def make_feed(
             x.append(pair[0])
             hr.append(pair[1])
     data = (_pack(x, len(scales)), _pack(hr, len(scales)))
-    unit = scales[0] if input == "low" else 1
 
     def cut(data, rows):
         return {
-            "lr": _cut(data[0], rows, scales, patch, 1),
-            "hr": _cut(data[1], rows, scales, patch, unit),
+            "lr": _cut(data[0], rows.rows, scales, patch, 1),
+            "hr": _cut(data[1], rows.rows, scales, patch, rows.unit),
         }
 
     def inputs(step, count):
         for i in range(step, step + count):
-            yield patches.shard(plan.rows(seed, i), shard)
+            rows = patches.shard(plan.rows(seed, i), shard)
+            unit = int(rows[0, patches.SCALE]) if input == "low" else 1
+            yield Rows(rows, unit)
 
     return patches.Feed(data, cut, inputs)
 

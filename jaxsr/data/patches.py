@@ -6,9 +6,10 @@ made for images whose sizes are not known beforehand.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 IMAGE, TOP, LEFT, SYMMETRY, SCALE = range(5)
@@ -55,6 +56,11 @@ def grid_plan(
         symmetries: how many of the eight are drawn from; 1 is no augmentation.
     """
     _check(sizes, scales, patch, batch, symmetries)
+    if input == "low" and len(scales) > 1:
+        raise ValueError(
+            f"a grid mixes scales within a batch; got {scales} for a network that "
+            "enlarges by itself. Set data.plan='random'."
+        )
     if stride < 1:
         raise ValueError(f"stride must be positive; got {stride}.")
     items = []
@@ -108,7 +114,8 @@ def random_plan(
     It needs no sizes, so it also serves images that are streamed.
 
     Args:
-        scales: one is drawn for each patch.
+        scales: one is drawn for each patch; for input "low", one for each batch, as
+            the patches of a batch must have one size.
         patch: side in pixels of the network's input.
         batch: patches in an update.
         input: "interpolated" or "low": what the network's input is.
@@ -138,7 +145,7 @@ def random_plan(
         out[:, IMAGE] = [order(seed, i // count)[i % count] for i in index]
         out[:, (TOP, LEFT)] = rng.integers(2**31 - 1, size=(batch, 2))
         out[:, SYMMETRY] = rng.integers(symmetries, size=batch)
-        out[:, SCALE] = rng.choice(scales, size=batch)
+        out[:, SCALE] = rng.choice(scales, size=1 if input == "low" else batch)
         return out
 
     return Plan(rows, batch, epoch * batch, epoch)
@@ -155,13 +162,9 @@ def _check(sizes, scales, patch, batch, symmetries):
         raise ValueError(f"symmetries must be from 1 to 8; got {symmetries}.")
 
 
-def check_scales(input: str, scales: tuple[int, ...]) -> None:
-    """Raises ValueError where the patches of a batch would differ in size."""
-    if input == "low" and len(scales) > 1:
-        raise ValueError(
-            "a network that enlarges by itself is trained at one scale; got "
-            f"{tuple(scales)}."
-        )
+def stack(inputs: Iterable) -> Any:
+    """The inputs of several updates as one, with a leading axis of updates."""
+    return jax.tree.map(lambda *x: np.stack(x), *inputs)
 
 
 def shard(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:

@@ -94,6 +94,35 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     )
 
 
+def with_reduced(source: Source, factors: tuple[float, ...]) -> Source:
+    """Every image of a source at each of the factors in 0..1, by bicubic.
+
+    Source: FSRCNN's augmentation, Dong, Loy and Tang, ECCV 2016, section 4.1.
+    """
+    if not factors or not all(0 < factor <= 1 for factor in factors):
+        raise ValueError(f"factors must lie in 0..1, 0 excluded; got {factors}.")
+    if tuple(factors) == (1.0,):
+        return source
+
+    def read(index):
+        pixels, factor = (
+            source.read(index // len(factors)),
+            factors[index % len(factors)],
+        )
+        if factor == 1:
+            return pixels
+        return image.to_uint(image.resize(image.from_uint(pixels), factor))
+
+    sizes = source.sizes
+    if sizes is not None:
+        sizes = [
+            image.resized_size(size, f) for size in sizes.tolist() for f in factors
+        ]
+        sizes = np.array(sizes, np.int32)
+    names = tuple(f"{name}@{factor:g}" for name in source.names for factor in factors)
+    return source._replace(names=names, read=read, sizes=sizes)
+
+
 def split_of(name: str) -> str:
     """What the images of a source may be used for: "train", "validation" or "test"."""
     splits = {SETS[part].split if part in SETS else "train" for part in _parts(name)}

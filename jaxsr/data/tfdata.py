@@ -33,8 +33,6 @@ def make_feed(
     shard: tuple[int, int] = (0, 1),
 ) -> patches.Feed:
     """The feed whose inputs are whole batches; the arguments are those of `device`."""
-    patches.check_scales(input, scales)
-    unit = scales[0] if input == "low" else 1
     channels = pairs.COLORS[color]
     largest = None if source.sizes is None else source.sizes.prod(axis=1).max()
     kept = 256 if largest is None else int(CACHE // (8 * channels * largest))
@@ -48,6 +46,7 @@ def make_feed(
     def cut(row):
         i, top, left, symmetry, scale = (int(value) for value in row)
         x, hr = pair(i, scale)
+        unit = scale if input == "low" else 1
         if min(x.shape[:2]) < patch:
             raise ValueError(
                 f"{source.names[i]} has {x.shape[0]}x{x.shape[1]} input pixels at "
