@@ -14,6 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     # A name of jaxsr.models.MODELS and the fields that differ from the paper's.
     config.network = {"name": "vdsr"}
+    config.in_training = {}  # fields of the network that differ while it is trained
     config.color = "y"  # or "rgb"
     config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
     config.objective = {"name": "supervised"}  # of jaxsr.objectives.OBJECTIVES
@@ -24,7 +25,8 @@ def get_config() -> ml_collections.ConfigDict:
     # epochs.
     config.optim = {"name": "adam"}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
-    # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower loss.
+    # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower
+    # loss.
     config.plateau = {}
     config.accumulate = 1  # updates whose gradients are averaged into one
 

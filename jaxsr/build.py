@@ -57,6 +57,15 @@ def check(config: dict) -> None:
     ):
         if value <= 0:
             raise ValueError(f"{name} must be positive; got {value}.")
+    net = models.make(**config["network"])
+    own = set(data["scales"])
+    if net.input == "low":
+        own = {net.scale} if hasattr(net, "scale") else set(net.scales)
+    if not set(data["scales"]) <= own:
+        raise ValueError(
+            f"data.scales must be among the network's {sorted(own)}; got "
+            f"{data['scales']}."
+        )
     if not 0 <= config["ema_decay"] < 1:
         raise ValueError(
             f"ema_decay must be from 0 to below 1; got {config['ema_decay']}."
@@ -204,7 +213,7 @@ def make_optimizer(config: dict, epoch: int):
 
 def make_objective(config: dict) -> objectives.Objective:
     """The objective of a run: its network, in its precision, and its loss."""
-    fields = dict(config["network"])
+    fields = config["network"] | config["in_training"]
     _, dtype = PRECISIONS[config["precision"]]
     if dtype != "float32":
         fields["dtype"] = dtype

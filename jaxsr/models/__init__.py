@@ -10,7 +10,18 @@ import dataclasses
 
 import flax.linen as nn
 
-from jaxsr.models.bicubic import Bicubic
+from jaxsr.models.drcn import DRCN
+from jaxsr.models.drrn import DRRN
+from jaxsr.models.edsr import EDSR
+from jaxsr.models.espcn import ESPCN
+from jaxsr.models.fsrcnn import FSRCNN
+from jaxsr.models.interpolation import Bicubic, Bilinear, Lanczos, Nearest
+from jaxsr.models.lapsrn import LapSRN, MSLapSRN
+from jaxsr.models.mdsr import MDSR
+from jaxsr.models.red import RED
+from jaxsr.models.srcnn import SRCNN
+from jaxsr.models.srdensenet import SRDenseNet
+from jaxsr.models.srresnet import SRResNet
 from jaxsr.models.vdsr import VDSR
 
 
@@ -45,5 +56,20 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
 
 MODELS = {
     "bicubic": Bicubic,
+    "bilinear": Bilinear,
+    "drcn": DRCN,
+    "drrn": DRRN,
+    "edsr": EDSR,
+    "espcn": ESPCN,
+    "fsrcnn": FSRCNN,
+    "lanczos": Lanczos,
+    "lapsrn": LapSRN,
+    "mdsr": MDSR,
+    "ms_lapsrn": MSLapSRN,
+    "nearest": Nearest,
+    "red": RED,
+    "srcnn": SRCNN,
+    "srdensenet": SRDenseNet,
+    "srresnet": SRResNet,
     "vdsr": VDSR,
 }

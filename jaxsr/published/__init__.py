@@ -8,7 +8,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxsr import weights
-from jaxsr.published import vdsr
+from jaxsr.published import (
+    drrn,
+    edsr,
+    espcn,
+    fsrcnn,
+    lapsrn,
+    mdsr,
+    srcnn,
+    srresnet,
+    vdsr,
+)
 
 
 def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
@@ -35,5 +45,14 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
 
 # network -> (bytes of the file, its suffix) -> (net, variables, the card's own part)
 IMPORTERS = {
+    "drrn": drrn.convert,
+    "edsr": edsr.convert,
+    "espcn": espcn.convert,
+    "fsrcnn": fsrcnn.convert,
+    "lapsrn": lapsrn.convert,
+    "mdsr": mdsr.convert,
+    "ms_lapsrn": lapsrn.convert_shared,
+    "srcnn": srcnn.convert,
+    "srresnet": srresnet.convert,
     "vdsr": vdsr.convert,
 }

@@ -1,11 +1,9 @@
 """VDSR: the authors' MatConvNet file, or the Caffe one of huangzehao/caffe-vdsr."""
 
-import io
-
 import numpy as np
-import scipy.io
 
 from jaxsr import models
+from jaxsr.published import matlab
 from jaxsr.published.caffe import read_layers as read_caffe
 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernels HWIO and biases, input first
@@ -31,15 +29,12 @@ def convert(data: bytes, suffix: str):
 
 def _mat_layers(data) -> Layers:
     """The layers in a struct "model" of two cells, "weight" (HWIO) and "bias"."""
-    try:
-        variables = scipy.io.loadmat(io.BytesIO(data))
-    except Exception as error:  # whatever a cut or foreign file leads SciPy into
-        raise ValueError(f"it is not a whole .mat file ({error!r}).") from error
+    variables = matlab.read(data)
     model = variables.get("model", np.empty(0))
     if model.size != 1 or not {"weight", "bias"} <= set(model.dtype.names or ()):
         raise ValueError(
             "expected a struct 'model' of the cells 'weight' and 'bias', found "
-            f"{[name for name in variables if not name.startswith('__')]}."
+            f"{sorted(variables)}."
         )
     kernels, biases = model["weight"].item(), model["bias"].item()
     return [

@@ -1,0 +1,25 @@
+"""DRCN for x2 as in the paper: 16 recursions, all supervised, T91.
+
+    python -m jaxsr.main --config experiments/drcn.py
+
+The schedule of alpha is unpublished: here it falls from 1 to 0 over the first third.
+The rate falls after five epochs without a lower training loss, where the paper looks at
+the validation error.
+"""
+
+from experiments import base
+
+
+def get_config():
+    config = base.get_config()
+    config.epochs = 60.0
+    config.network = {"name": "drcn"}
+    config.objective = {"name": "recursive", "updates": 8_000}
+    config.optim = {"name": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
+    config.schedule = {"name": "constant", "learning_rate": 0.01}
+    config.plateau = {"factor": 0.1, "patience": 5, "min_scale": 1e-4}
+    config.data.name = "T91"
+    config.data.scales = (2,)
+    config.data.stride = 21
+    config.data.symmetries = 1
+    return config

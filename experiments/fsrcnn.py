@@ -1,0 +1,26 @@
+"""FSRCNN x3, first stage as in the paper: T91 in 20 versions, the deconvolution slower.
+
+    python -m jaxsr.main --config experiments/fsrcnn.py
+
+The second stage goes on from it: fsrcnn_general.py. Another scale trains only the
+deconvolution: fsrcnn_transfer.py.
+"""
+
+from experiments import base
+
+
+def get_config():
+    config = base.get_config()
+    config.epochs = 1000.0
+    config.network = {"name": "fsrcnn", "scale": 3}
+    config.optim = {"name": "sgd", "momentum": 0.9, "rates": (("deconv", 0.1),)}
+    config.schedule = {"name": "constant", "learning_rate": 1e-3}
+    config.data.name = "T91"
+    config.data.scales = (3,)
+    config.data.patch = 7
+    config.data.stride = 4
+    config.data.batch = 128
+    config.data.reduced = (1.0, 0.9, 0.8, 0.7, 0.6)
+    config.data.symmetries = 4  # rotations
+    config.validation.every = 10.0
+    return config

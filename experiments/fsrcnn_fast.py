@@ -1,0 +1,21 @@
+"""FSRCNN, x3, by a recipe that is sooner there: Adam, cosine, average.
+
+python -m jaxsr.main --config experiments/fsrcnn_fast.py
+"""
+
+from experiments import fsrcnn
+
+
+def get_config():
+    config = fsrcnn.get_config()
+    config.optim = {"name": "adam"}
+    config.schedule = {"name": "cosine", "learning_rate": 0.002}
+    config.ema_decay = 0.999
+    config.epochs = 100.0
+    config.data.name = "291+General100"
+    config.data.patch = 16
+    config.data.stride = 12
+    config.data.batch = 32
+    config.data.symmetries = 8
+    config.validation.every = 2.0
+    return config

@@ -1,0 +1,14 @@
+"""FSRCNN x3, second stage as in the paper: General100 too, at half the rates.
+
+python -m jaxsr.main --config experiments/fsrcnn_general.py
+"""
+
+from experiments import fsrcnn
+
+
+def get_config():
+    config = fsrcnn.get_config()
+    config.start = "runs/fsrcnn"
+    config.schedule = {"name": "constant", "learning_rate": 5e-4}
+    config.data.name = "T91+General100"
+    return config

@@ -1,0 +1,16 @@
+"""LapSRN, x4, by a recipe that is sooner there: Adam, cosine, average.
+
+python -m jaxsr.main --config experiments/lapsrn_fast.py
+"""
+
+from experiments import lapsrn
+
+
+def get_config():
+    config = lapsrn.get_config()
+    config.optim = {"name": "adam"}
+    config.schedule = {"name": "cosine", "learning_rate": 0.0002}
+    config.ema_decay = 0.999
+    config.epochs = 100.0
+    config.data.name = "291+General100"
+    return config

@@ -1,0 +1,50 @@
+"""MDSR: state dicts of EDSR-PyTorch."""
+
+from jaxsr import models
+from jaxsr.published import edsr, torch_files
+from jaxsr.published import tensors as files
+
+
+def convert(data: bytes, suffix: str):
+    """(net, variables, card) of an MDSR file, its variant read off its shapes."""
+    if suffix not in (".pt", ".pth"):
+        raise ValueError(f"the file must end in ['.pt', '.pth']; got {suffix!r}.")
+    tensors = edsr.without_mean(torch_files.read_state_dict(data))
+    body = edsr.body_layers(tensors)
+    layers = {"head.0": "head", **body, "tail.0": "tail"}
+    branches = _branches(tensors) or {2: 0, 3: 1, 4: 2}
+    for scale, branch in branches.items():
+        for i in range(2):
+            for j in range(2):
+                source = f"pre_process.{branch}.{i}.body.{2 * j}"
+                layers[source] = f"x{scale}_block_{i}_conv_{j}"
+        for i in range(2 if scale == 4 else 1):
+            layers[f"upsample.{branch}.{2 * i}"] = f"x{scale}_up_{i}"
+    params = files.rename(tensors, edsr.layer_names(layers))
+    net = models.MDSR(
+        scales=tuple(sorted(branches)),
+        blocks=len(body) // 2,
+        width=params["head"]["bias"].size,
+    )
+    about = {
+        "color": "rgb",
+        "scales": sorted(branches),
+        "trained_on": "DIV2K (published weights)",
+    }
+    return net, {"params": params}, about
+
+
+def _branches(tensors) -> dict[int, int]:
+    """Scale -> number of the branch in the file."""
+    branches = {}
+    while f"upsample.{len(branches)}.0.weight" in tensors:
+        prefix = f"upsample.{len(branches)}."
+        scale = files.enlargement(
+            x for name, x in tensors.items() if name.startswith(prefix)
+        )
+        if scale in branches:
+            raise ValueError(
+                f"expected one branch for each scale, found two for {scale}."
+            )
+        branches[scale] = len(branches)
+    return branches

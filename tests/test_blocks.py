@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsr.models import blocks
+
+
+def scattered(x, kernel, stride, crop):
+    """A transposed convolution by its definition, cut to stride * size of x."""
+    b, h, w, _ = x.shape
+    size = kernel.shape[0]
+    out = np.zeros((b, h * stride + size, w * stride + size, kernel.shape[-1]))
+    for i, j in np.ndindex(h, w):
+        rows, columns = (slice(stride * k, stride * k + size) for k in (i, j))
+        out[:, rows, columns] += np.einsum("bi,yxio->byxo", x[:, i, j], kernel)
+    out = np.pad(out, ((0, 0), (0, crop), (0, crop), (0, 0)))
+    return out[:, crop : crop + stride * h, crop : crop + stride * w]
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "crop"),
+    [(3, 2, 0), (4, 2, 1), (3, 2, 1), (9, 2, 4), (9, 3, 4), (9, 4, 4), (1, 2, 0)],
+)
+def test_transposed_convolution_is_the_textbooks(size, stride, crop):
+    net = blocks.ConvTranspose(4, size, stride=stride, crop=crop)
+    x = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype(np.float32)
+    variables = net.init(jax.random.key(0), x)
+    variables["params"]["bias"] += jnp.arange(4.0)
+    y = net.apply(variables, x) - jnp.arange(4.0).reshape(1, 1, 1, 4)
+    kernel = variables["params"]["kernel"]
+    expected = scattered(x, np.asarray(kernel), stride, crop)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    padding = (size - 1 - crop, stride - 1 + crop)
+    expected = jax.lax.conv_transpose(
+        x, kernel[::-1, ::-1], (stride, stride), (padding, padding)
+    )
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_pixel_shuffle_takes_channels_in_the_order_of_pytorch():
+    x = jnp.arange(8).reshape(1, 1, 1, 8)
+    y = blocks.pixel_shuffle(x, 2)
+    np.testing.assert_array_equal(y[0, :, :, 0], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(y[0, :, :, 1], [[4, 5], [6, 7]])
+
+
+def test_prelu_has_a_slope_for_each_channel():
+    x = jnp.array([[-4.0, 4.0, -8.0]])
+    net = blocks.PReLU()
+    variables = net.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(net.apply(variables, x), [[-1, 4, -2]])
+    variables = {"params": {"slope": jnp.array([0.5, 0.5, 0.0])}}
+    np.testing.assert_array_equal(net.apply(variables, x), [[-2, 4, 0]])

@@ -1,0 +1,219 @@
+"""Every experiment, from its file to a lower loss, on real images and at its smallest."""
+
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.data
+
+from jaxsr import build, image, models, step, weights
+from jaxsr.data import patches, sources
+
+FILES = sorted(
+    path.stem
+    for path in (pathlib.Path(__file__).parent.parent / "experiments").glob("*.py")
+)
+EXPERIMENTS = [name for name in FILES if name != "base"]
+
+# The smallest form of each network that its recipe can train.
+SMALL = {
+    "drcn": {"depth": 2, "width": 4},
+    "drrn": {"units": 2, "width": 4},
+    "edsr": {"blocks": 1, "width": 4},
+    "espcn": {"widths": (4, 4)},
+    "fsrcnn": {"width": 6, "narrow": 3},
+    "lapsrn": {"depth": 1, "width": 4},
+    "mdsr": {"blocks": 1, "width": 4},
+    "red": {"depth": 4, "width": 4},
+    "srcnn": {"widths": (4, 4)},
+    "srdensenet": {"blocks": 1, "depth": 2, "growth": 4, "width": 8, "bottleneck": 4},
+    "srresnet": {"blocks": 1, "width": 4},
+    "vdsr": {"depth": 3, "width": 4},
+}
+
+
+def photographs():
+    photo = skimage.data.astronaut()
+    images = [photo[:200, :220], photo[150:400, 120:330]]
+    sizes = np.array([x.shape[:2] for x in images], np.int32)
+    return sources.Source("two", ("a", "b"), images.__getitem__, sizes)
+
+
+def config_of(name):
+    """The experiment's config with its network at its smallest, and a batch of 8."""
+    config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
+    network = config["network"]
+    network |= SMALL[network["name"]]
+    config["data"] |= {"batch": 8, "backend": "device", "reduced": (1.0,)}
+    return config
+
+
+def init(net, color, seed):
+    x = jnp.zeros([1, 8, 8, {"y": 1, "rgb": 3}[color]])
+    return net.init(jax.random.key(seed), x)
+
+
+def set_up(config):
+    """(compiled update, first state, feed) as train.py makes them."""
+    build.check(config)
+    net = models.make(**config["network"])
+    source = photographs()
+    plan = build.make_plan(config["data"], source, net.input)
+    feed = build.make_feed(config, source, plan, net.input)
+    tx, _ = build.make_optimizer(config, plan.epoch)
+    train_step = step.make_train_step(
+        build.make_objective(config), tx, ema_decay=config["ema_decay"]
+    )
+    update = jax.jit(step.make_train_steps(train_step, feed.cut, single=True))
+    variables = init(net, config["color"], seed=0)
+    return update, step.init_state(variables, tx, ema=config["ema_decay"] > 0), feed
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_trains(name):
+    """The loss on one batch falls when that batch is trained on."""
+    config = config_of(name)
+    if "rates" in config["optim"] and config["network"]["name"] == "srcnn":
+        config["schedule"]["learning_rate"] = 1e-2  # of 15 million updates, 30
+    update, state, feed = set_up(config)
+    [rows] = feed.inputs(0, 1)
+    inputs = patches.stack([rows])
+    losses = []
+    for _ in range(30):
+        state, metrics = update(state, feed.data, inputs)
+        losses.append(float(metrics["loss"][0]))
+    assert np.isfinite(losses).all()
+    assert min(losses[1:]) < losses[0], losses
+    assert int(state.step) == 30
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_network_of_an_experiment_is_the_papers(name):
+    """Built by shapes alone, at its full size."""
+    config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
+    build.check(config)
+    net = models.make(**config["network"] | config["in_training"])
+    shapes = weights.init_shapes(net, {"y": 1, "rgb": 3}[config["color"]])
+    assert sum(x.size for x in jax.tree.leaves(shapes["params"])) > 10_000
+    assert models.name_of(net) in SMALL
+
+
+def test_srcnn_has_the_counted_sub_images(data_dir):
+    config = importlib.import_module("experiments.srcnn").get_config().to_dict()
+    source = sources.open_source("T91", data_dir)
+    plan = build.make_plan(config["data"], source, "interpolated")
+    assert plan.patches == 21_884  # the paper prints 24,800
+
+
+def test_fsrcnn_transfer_trains_the_deconvolution_alone():
+    config = config_of("fsrcnn_transfer")
+    update, state, feed = set_up(config)
+    before = jax.tree.map(jnp.copy, state.params)
+    inputs = patches.stack(feed.inputs(0, 1))
+    state, _ = update(state, feed.data, inputs)
+    for name, group in state.params.items():
+        for key, value in group.items():
+            moved = not np.array_equal(value, before[name][key])
+            assert moved == (name == "deconv"), (name, key)
+
+
+def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():
+    update, state, feed = set_up(config_of("mdsr"))
+    moved = []
+    for rows in feed.inputs(0, 12):
+        before = jax.tree.map(jnp.copy, state.params)
+        state, _ = update(state, feed.data, patches.stack([rows]))
+        changed = jax.tree.map(
+            lambda a, b: not np.array_equal(a, b), before, state.params
+        )
+        flat = jax.tree_util.tree_flatten_with_path(changed)[0]
+        names = {jax.tree_util.keystr(path) for path, yes in flat if yes}
+        moved.append((rows.unit, frozenset(names)))
+    by_scale = {
+        scale: {names for s, names in moved if s == scale} for scale, _ in moved
+    }
+    assert len(by_scale) == 3
+    for scale, sets in by_scale.items():
+        others = set().union(*(s for k, v in by_scale.items() if k != scale for s in v))
+        own = set().union(*sets) - others
+        assert own, f"x{scale} has no branch of its own"
+        for other, names in by_scale.items():
+            if other != scale:
+                assert not own & set().union(*names)
+
+
+def test_pre_shuffled_targets_give_espcn_the_same_gradient():
+    from jaxsr.models import blocks
+
+    net = models.make("espcn", scale=3, widths=(4, 4))
+    rng = np.random.default_rng(0)
+    lr = jnp.asarray(rng.random((2, 7, 6, 1), np.float32))
+    hr = jnp.asarray(rng.random((2, 21, 18, 1), np.float32))
+    variables = net.init(jax.random.key(0), lr)
+
+    def shuffled(v):
+        out = net.apply(v, lr, method="shuffled")
+        target = hr.reshape(2, 7, 3, 6, 3).transpose(0, 1, 3, 2, 4).reshape(2, 7, 6, 9)
+        return jnp.mean((out - target) ** 2)
+
+    def whole(v):
+        return jnp.mean((net.apply(v, lr) - hr) ** 2)
+
+    one, other = jax.grad(shuffled)(variables), jax.grad(whole)(variables)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
+    assert blocks.pixel_shuffle(jnp.ones([1, 2, 2, 9]), 3).shape == (1, 6, 6, 1)
+
+
+def test_a_warm_start_takes_what_fits_and_says_what_does_not(tmp_path, caplog):
+    small = {"blocks": 1, "width": 4}
+    net = models.make("edsr", scale=2, **small)
+    card = weights.make_card(net, color="rgb", scales=[2], trained_on="x")
+    variables = init(net, "rgb", seed=3)
+    weights.save(tmp_path / "x2.safetensors", weights.Model(net, variables, card))
+    other = models.make("edsr", scale=3, **small)
+    fresh = init(other, "rgb", seed=4)
+    started = build.warm_start(fresh, tmp_path / "x2.safetensors")
+    assert jax.tree.structure(started) == jax.tree.structure(fresh)
+    same = jax.tree.map(lambda a, b: np.array_equal(a, b), started, fresh)
+    assert not all(jax.tree.leaves(same)) and any(jax.tree.leaves(same))
+    vdsr = init(models.make("vdsr", depth=2, width=3), "y", seed=0)
+    with pytest.raises(ValueError, match="no tensor of .* fits"):
+        build.warm_start(vdsr, tmp_path / "x2.safetensors")
+
+
+def test_gradients_can_be_accumulated():
+    config = config_of("edsr") | {"accumulate": 2}
+    update, state, feed = set_up(config)
+    inputs = patches.stack(feed.inputs(0, 1))
+    first, _ = update(state, feed.data, inputs)
+    jax.tree.map(np.testing.assert_array_equal, first.params, state.params)
+    second, _ = update(first, feed.data, inputs)
+    assert not np.array_equal(
+        second.params["head"]["kernel"], state.params["head"]["kernel"]
+    )
+
+
+def test_a_plateau_lowers_the_rate():
+    config = config_of("espcn")
+    config["plateau"] = {"factor": 0.5, "patience": 1}
+    tx, _ = build.make_optimizer(config, epoch=1)
+    params = {"conv_out": jnp.ones([2])}
+    state, moves = tx.init(params), []
+    for _ in range(6):
+        updates, state = tx.update(params, state, params, value=jnp.asarray(1.0))
+        moves.append(float(-updates["conv_out"][0]))
+    assert moves[-1] < moves[0]
+
+
+def test_reduced_copies_are_the_images_at_each_factor():
+    source = sources.with_reduced(photographs(), (1.0, 0.5))
+    assert source.names == ("a@1", "a@0.5", "b@1", "b@0.5")
+    for i in range(4):
+        assert source.read(i).shape[:2] == tuple(source.sizes[i])
+    half = image.to_uint(image.resize(image.from_uint(photographs().read(1)), 0.5))
+    np.testing.assert_array_equal(source.read(3), half)
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        sources.with_reduced(photographs(), (1.5,))

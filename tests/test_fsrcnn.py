@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import pytest
+import scipy.io
+
+from jaxsr import evaluate, metrics, models, published
+
+LAYERS = ["extract", "shrink", "map_0", "map_1", "expand", "deconv"]
+SMALL = {"width": 6, "narrow": 3, "depth": 2}
+
+
+@pytest.mark.parametrize(
+    ("scale", "golden"),
+    [
+        (2, [0.01467427, -0.05296927, -0.05302939]),
+        (3, [-0.15094160, 0.04310715, 0.06887472]),
+        (4, [-0.01057717, 0.01663976, 0.02662655]),
+    ],
+)
+def test_fsrcnn_output_is_what_it_was(scale, golden):
+    # Also computed with scipy.signal.correlate2d in float64, each layer edge-padded,
+    # and the last by adding the kernel, times each input pixel, where it belongs.
+    net = models.make("fsrcnn", scale=scale, **SMALL)
+    x = jnp.linspace(0, 1, 35).reshape(1, 5, 7, 1)
+    variables = jax.tree.map(
+        lambda p: jnp.sin(jnp.arange(p.size, dtype=jnp.float32)).reshape(p.shape) / 4,
+        jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x),
+    )
+    y = net.apply(variables, x)[0, :, :, 0]
+    middle = (5 * scale // 2, 7 * scale // 2)
+    np.testing.assert_allclose([y[0, 0], y[middle], y[-1, -1]], golden, rtol=1e-4)
+
+
+def test_initialisation_is_the_papers():
+    net = models.make("fsrcnn")
+    params = net.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1]))["params"]
+    std = {name: np.std(params[name]["kernel"]) for name in ("map_0", "deconv")}
+    np.testing.assert_allclose(std["map_0"], (2 / (1 + 0.25**2) / 108) ** 0.5, rtol=0.1)
+    np.testing.assert_allclose(std["deconv"], 0.001, rtol=0.05)
+    assert (params["prelu_extract"]["slope"] == 0.25).all()
+
+
+def make_params(scale):
+    """A network that repeats pixels: what it is given passes its first channels."""
+    shapes = [(5, 1, 6), (1, 6, 3), (3, 3, 3), (3, 3, 3), (1, 3, 6), (9, 6, 1)]
+    params = {}
+    for name, (side, inputs, outputs) in zip(LAYERS, shapes):
+        kernel = np.zeros([side, side, inputs, outputs], np.float32)
+        bias = np.zeros([outputs], np.float32)
+        if name == "deconv":
+            first = {2: 4, 3: 3, 4: 4}[scale]
+            kernel[first : first + scale, first : first + scale, 0] = 1
+        else:
+            kernel[side // 2, side // 2, 0, 0] = 1
+            kernel[0, -1, -1, -1] = 1  # which no later layer takes on
+            bias[-1] = 0.1
+            slope = np.full([outputs], 0.2, np.float32)
+            params[f"prelu_{name}"] = {"slope": slope}
+        params[name] = {"kernel": kernel, "bias": bias}
+    params["deconv"]["kernel"][0, 1, 1] = 1e-3
+    return params
+
+
+def cell(arrays):
+    cells = np.empty([len(arrays), 1], object)
+    for i, array in enumerate(arrays):
+        cells[i, 0] = array
+    return cells
+
+
+def write_mat(file, params):
+    """As MATLAB: kernels [in, k*k, out] down columns first, the last [out, k*k, in]."""
+    kernels, slopes = [], []
+    for name in LAYERS:
+        kernel = params[name]["kernel"]
+        if name == "deconv":
+            kernel = kernel.swapaxes(2, 3)
+        inputs, outputs = kernel.shape[2:]
+        kernels.append(kernel.transpose(2, 1, 0, 3).reshape(inputs, -1, outputs))
+        slope = params.get(f"prelu_{name}", {"slope": np.zeros([0])})["slope"]
+        slopes.append(slope[:1].reshape(1, -1))  # one for the whole layer, or none
+    biases = [params[name]["bias"][:, None] for name in LAYERS]
+    variables = {"weights": kernels, "biases": biases, "prelu": slopes}
+    scipy.io.savemat(file, {f"{k}_conv": cell(v) for k, v in variables.items()})
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_every_weight_arrives_and_the_scale_is_found(tmp_path, scale):
+    file = tmp_path / "small.mat"
+    params = make_params(scale)
+    write_mat(file, params)
+    net, variables, card = published.import_weights(file, "fsrcnn")
+    assert net == models.FSRCNN(scale, **SMALL)
+    jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
+    assert (card["network"], card["color"], card["scales"]) == ("fsrcnn", "y", [scale])
+    x = np.random.default_rng(0).random((1, 5, 6, 1), np.float32)
+    expected = x.repeat(scale, axis=1).repeat(scale, axis=2)
+    np.testing.assert_allclose(net.apply(variables, x), expected, atol=0.01)
+
+
+def test_cut_and_foreign_files_are_refused(tmp_path):
+    file = tmp_path / "small.mat"
+    params = make_params(2)
+    write_mat(file, params)
+    whole = file.read_bytes()
+    for size in range(0, len(whole) - 1, 531):
+        file.write_bytes(whole[:size])
+        with pytest.raises(ValueError, match=f"Cannot import {file} as fsrcnn"):
+            published.import_weights(file, "fsrcnn")
+    params["deconv"]["kernel"][4, 4] += 0.5
+    write_mat(file, params)
+    with pytest.raises(ValueError, match=r"gray at one of the scales \(2, 3, 4\)"):
+        published.import_weights(file, "fsrcnn")
+    params["map_1"]["kernel"] = np.zeros([5, 5, 3, 3], np.float32)
+    write_mat(file, params)
+    expected = r"map_1/kernel: expected \(3, 3, 3, 3\), found \(5, 5, 3, 3\)"
+    with pytest.raises(ValueError, match=expected):
+        published.import_weights(file, "fsrcnn")
+    scipy.io.savemat(file, {"weights_conv": cell([np.zeros([1, 25, 6])])})
+    expected = r"'prelu_conv'.*found \['weights_conv'\]"
+    with pytest.raises(ValueError, match=expected):
+        published.import_weights(file, "fsrcnn")
+
+
+def psnr(model, file):
+    """Of one image by the protocol."""
+    pixels = np.asarray(PIL.Image.open(file))
+    sr, hr = evaluate.restore_image(model, pixels, model.net.scale)
+    return metrics.psnr(sr[None], hr[None], border=model.net.scale)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("FSRCNN_x3", 28.671), ("FSRCNN-s_x2", 32.636)]
+)
+def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir, name, expected):
+    model = published.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
+    score = psnr(model, data_dir / "Set5" / "butterfly_GT.png")
+    np.testing.assert_allclose(score, expected, atol=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("FSRCNN_x2", 37.00),
+        ("FSRCNN_x3", 33.16),
+        ("FSRCNN_x4", 30.71),
+        ("FSRCNN-s_x2", 36.58),
+    ],
+)
+def test_the_mean_over_set5_is_the_published_one(weights_dir, data_dir, name, expected):
+    model = published.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
+    files = sorted((data_dir / "Set5").glob("*.png"))
+    assert len(files) == 5
+    scores = [psnr(model, file) for file in files]
+    np.testing.assert_allclose(np.mean(scores), expected, atol=0.015)
