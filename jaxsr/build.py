@@ -11,7 +11,7 @@ import pathlib
 
 import jax
 
-from jaxsr import losses, models, objectives, optim
+from jaxsr import files, losses, models, objectives, optim
 from jaxsr.data import pairs, patches, sources
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
@@ -26,6 +26,7 @@ FREE = (
     "checkpoint",
     "data.backend",
     "data.dir",
+    "data.name",  # the images themselves are compared
     "data.strict",
     "evaluation",
     "log_every",
@@ -52,8 +53,12 @@ def check(config: dict) -> None:
         ("updates_per_dispatch", config["updates_per_dispatch"]),
         ("validation.every", config["validation"]["every"]),
     ):
-        if value <= 0:
+        if not value > 0:
             raise ValueError(f"{name} must be positive; got {value}.")
+    if not all(isinstance(s, int) and s >= 1 for s in data["scales"]):
+        raise ValueError(f"data.scales must be integers of 1 up; got {data['scales']}.")
+    if "dtype" in config["network"]:
+        raise ValueError("network.dtype is not for configs: set precision.")
     if not 0 <= config["ema_decay"] < 1:
         raise ValueError(
             f"ema_decay must be from 0 to below 1; got {config['ema_decay']}."
@@ -88,7 +93,7 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
             f"{section} {name!r} has the settings {known}"
             + (f"; got {unknown}" if unknown else "")
             + (f"; {missing} missing" if missing else "")
-            + "."
+            + f". Another one is given whole: --config.{section}=\"{{'name': ...}}\"."
         )
     return table[name](*args, **settings, **given)
 
@@ -159,7 +164,13 @@ def make_feed(
     if data["backend"] == "device":
         from jaxsr.data import device as backend
     else:
-        from jaxsr.data import tfdata as backend  # imports TensorFlow
+        try:
+            from jaxsr.data import tfdata as backend
+        except ImportError as error:
+            raise ValueError(
+                "data.backend='tfdata' needs TensorFlow: install jaxsr[train], or set "
+                "data.backend='device'."
+            ) from error
     return backend.make_feed(
         source,
         plan,
@@ -219,7 +230,7 @@ def claim(workdir: pathlib.Path, identity: dict) -> None:
     if not path.exists():
         if jax.process_index() == 0:
             workdir.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(identity, indent=1) + "\n")
+            files.write_text(path, json.dumps(identity, indent=1) + "\n")
         return
     theirs = json.loads(path.read_text())
     differing = [
