@@ -14,7 +14,7 @@ import jax
 import optax
 from flax import traverse_util
 
-from jaxsr import losses, models, objectives, optim, weights
+from jaxsr import files, losses, models, objectives, optim, weights
 from jaxsr.data import pairs, patches, sources
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
@@ -29,6 +29,7 @@ FREE = (
     "checkpoint",
     "data.backend",
     "data.dir",
+    "data.name",  # the images themselves are compared
     "data.strict",
     "evaluation",
     "log_every",
@@ -55,8 +56,12 @@ def check(config: dict) -> None:
         ("updates_per_dispatch", config["updates_per_dispatch"]),
         ("validation.every", config["validation"]["every"]),
     ):
-        if value <= 0:
+        if not value > 0:
             raise ValueError(f"{name} must be positive; got {value}.")
+    if not all(isinstance(s, int) and s >= 1 for s in data["scales"]):
+        raise ValueError(f"data.scales must be integers of 1 up; got {data['scales']}.")
+    if "dtype" in config["network"]:
+        raise ValueError("network.dtype is not for configs: set precision.")
     net = models.make(**config["network"])
     own = set(data["scales"])
     if net.input == "low":
@@ -100,7 +105,7 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
             f"{section} {name!r} has the settings {known}"
             + (f"; got {unknown}" if unknown else "")
             + (f"; {missing} missing" if missing else "")
-            + "."
+            + f". Another one is given whole: --config.{section}=\"{{'name': ...}}\"."
         )
     return table[name](*args, **settings, **given)
 
@@ -172,7 +177,13 @@ def make_feed(
     if data["backend"] == "device":
         from jaxsr.data import device as backend
     else:
-        from jaxsr.data import tfdata as backend  # imports TensorFlow
+        try:
+            from jaxsr.data import tfdata as backend
+        except ImportError as error:
+            raise ValueError(
+                "data.backend='tfdata' needs TensorFlow: install jaxsr[train], or set "
+                "data.backend='device'."
+            ) from error
     return backend.make_feed(
         source,
         plan,
@@ -274,7 +285,7 @@ def claim(workdir: pathlib.Path, identity: dict) -> None:
     if not path.exists():
         if jax.process_index() == 0:
             workdir.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(identity, indent=1) + "\n")
+            files.write_text(path, json.dumps(identity, indent=1) + "\n")
         return
     theirs = json.loads(path.read_text())
     differing = [

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import pathlib
 
@@ -77,7 +78,7 @@ def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | No
     """The newest state that is whole, or None from a directory without checkpoints.
 
     One that cannot be read, or of which a bit has changed, is reported and put aside as
-    STEP.damaged.
+    STEP.damaged once an older one has been restored.
 
     Args:
         like: a state of the shapes, types and shardings to be restored to; the number
@@ -87,36 +88,44 @@ def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | No
         CheckpointError: where there are checkpoints, but none is whole.
     """
     steps = sorted(manager.all_steps(), reverse=True)
+    reasons = {}  # of the damaged ones, newest first
     for step in steps:
         try:
-            restored = manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(
-                        jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-                    ),
-                    digests=ocp.args.JsonRestore(),
-                ),
-            )
-            changed = _changed(restored["digests"], _digests(restored["state"]))
-            if not changed:
-                return restored["state"]
-            reason = f"its {', '.join(changed)} differ from what was saved"
+            state = _restore(manager, step, like)
         except Exception as error:  # Orbax raises whatever its parts raise
-            reason = str(error).strip().splitlines()[0] or type(error).__name__
-        damaged = _put_aside(manager, step)
-        logging.warning(
-            "The checkpoint of step %d is damaged: %s. It now lies in %s.",
-            step,
-            reason,
-            damaged,
-        )
+            text = str(error).strip() or type(error).__name__
+            reasons[step] = text.splitlines()[0]
+            continue
+        for damaged, reason in reasons.items():
+            logging.warning(
+                "The checkpoint of step %d is damaged: %s. It now lies in %s.",
+                damaged,
+                reason,
+                _put_aside(manager, damaged),
+            )
+        return state
     if steps:
         raise CheckpointError(
             f"none of the checkpoints in {manager.directory} (steps {steps}) can be "
-            "restored. Choose another workdir to start anew."
+            f"restored: {reasons[steps[0]]}. Choose another workdir to start anew."
         )
     return None
+
+
+def _restore(manager, step, like):
+    restored = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardRestore(
+                jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+            ),
+            digests=ocp.args.JsonRestore(),
+        ),
+    )
+    changed = _changed(restored["digests"], _digests(restored["state"]))
+    if changed:
+        raise ValueError(f"its {', '.join(changed)} differ from what was saved")
+    return restored["state"]
 
 
 def close(manager: ocp.CheckpointManager) -> None:
@@ -141,7 +150,8 @@ def _named_failure(manager):
 
 def _put_aside(manager, step):
     directory = pathlib.Path(manager.directory)
-    damaged = directory / f"{step}.damaged"
+    names = (f"{step}.damaged{n or ''}" for n in itertools.count())
+    damaged = next(directory / n for n in names if not (directory / n).exists())
     if jax.process_index() == 0:
         (directory / str(step)).rename(damaged)
     manager.reload()

@@ -51,11 +51,17 @@ def _prepare(args) -> int:
 
 
 def _commas(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
+    parts = [part for part in text.split(",") if part]
+    if not parts:
+        raise argparse.ArgumentTypeError("at least one, separated by commas")
+    return parts
 
 
 def _integers(text: str) -> list[int]:
-    return [int(part) for part in _commas(text)]
+    numbers = [int(part) for part in _commas(text)]
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"integers of 1 up, not {text!r}")
+    return numbers
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     keep_compiled()
     try:
         return args.run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

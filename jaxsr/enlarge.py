@@ -15,11 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
-import PIL.PngImagePlugin
-import PIL.TiffImagePlugin
 import scipy.ndimage
 import tqdm
 import tqdm.contrib.logging

@@ -36,10 +36,10 @@ class Score(NamedTuple):
     ssim: float
 
 
-def bicubic() -> weights.Model:
+def bicubic(color: str = "y") -> weights.Model:
     """The baseline: a model without weights, at any scale."""
     net = models.make("bicubic")
-    card = weights.make_card(net, color="y", scales=[], trained_on="nothing")
+    card = weights.make_card(net, color=color, scales=[], trained_on="nothing")
     return weights.Model(net, {}, card)
 
 
@@ -66,6 +66,18 @@ def restore_image(
     if color == "rgb":
         sr, hr = image.rgb_to_y(sr), image.rgb_to_y(hr)
     return sr, hr
+
+
+def check(source: sources.Source, scales: Iterable[int]) -> None:
+    """Reads every image; a ValueError names one that cannot be measured."""
+    for i, name in enumerate(source.names):
+        height, width = source.read(i).shape[:2]
+        least = max(11 + 2 * s + max(height % s, width % s) for s in scales)
+        if min(height, width) < least:
+            raise ValueError(
+                f"{source.name}/{name} has {height}x{width} pixels; {least} a side are "
+                "needed to measure it. Leave it out."
+            )
 
 
 def evaluate(
@@ -100,7 +112,7 @@ def crops(
     Smaller where the image is. The arguments are those of `restore_image`.
     """
     sr, hr = restore_image(model, pixels, scale)
-    base, _ = restore_image(bicubic(), pixels, scale)
+    base, _ = restore_image(bicubic(model.card["color"]), pixels, scale)
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:
@@ -115,7 +127,7 @@ def compare(
 ) -> Iterator[Score]:
     """Yields the scores of bicubic and of a model, set by set."""
     for source in benchmarks:
-        for scored in (bicubic(), model):
+        for scored in (bicubic(model.card["color"]), model):
             yield from evaluate(scored, source, scales)
 
 

@@ -3,6 +3,7 @@
 Colour profile, EXIF, XMP and resolution travel with the picture.
 """
 
+import contextlib
 import os
 import pathlib
 import warnings
@@ -23,6 +24,27 @@ class Format(NamedTuple):
     modes: tuple[str, ...]  # Pillow's modes of the images it can hold
     side: int  # pixels at most
     options: dict  # of PIL.Image.Image.save
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike):
+    """A binary file that takes the place of `path` when all went well, else nothing."""
+    path = pathlib.Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with written_whole(path) as file:
+        file.write(text.encode())
 
 
 def open_image(path: pathlib.Path) -> PIL.Image.Image:
@@ -118,13 +140,8 @@ def write(
             "XML:com.adobe.xmp", info["xmp"].decode(errors="replace")
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(aside, "w+b") as file:
-            picture.save(file, form.name, **form.options, **metadata)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_whole(target) as file:
+        picture.save(file, form.name, **form.options, **metadata)
 
 
 # What of PIL.Image.Image.info says how to show an image, not how it was stored.

@@ -7,15 +7,16 @@ import pathlib
 
 import numpy as np
 
+from jaxsr import files
+
 
 class Log:
     """Averages what updates report and writes it every so often.
 
     Args:
         directory: holds metrics.jsonl, to which records are appended.
-        step: the update that the run goes on from; later records are those of a run
-        that
-            was killed after its last checkpoint, and are dropped.
+        step: the update that the run goes on from; records of later ones, of a run that
+            was killed after its last checkpoint, are dropped.
         every: updates between two records.
     """
 
@@ -25,7 +26,7 @@ class Log:
         self._sums: dict[str, float] = {}
         self._count = 0
         kept = [record for record in read(directory) if record["step"] <= step]
-        self._path.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        files.write_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
         try:
             from clu import metric_writers
 

@@ -1,18 +1,21 @@
 """Trains one experiment.
 
-python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR]
-[--config.KEY=VALUE]
+python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 """
 
 import os
 import pathlib
+import signal
 import sys
 
-import jax
-from absl import app, flags, logging
-from ml_collections import config_flags
+# Until there is something to save, Ctrl-C just ends; JAX's callbacks would swallow it.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from jaxsr import cli, train
+import jax  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from jaxsr import cli, train  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")

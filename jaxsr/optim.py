@@ -187,8 +187,10 @@ def step_decay(
 ) -> optax.Schedule:
     """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates."""
     del epochs
+    if not every > 0:
+        raise ValueError(f"every must be positive; got {every}.")
     return optax.exponential_decay(
-        learning_rate, round(every * epoch), factor, staircase=True
+        learning_rate, max(1, round(every * epoch)), factor, staircase=True
     )
 
 

@@ -59,8 +59,11 @@ def text(scores: Iterable[Score], card: dict) -> str:
 
 def write_json(path: str | pathlib.Path, scores: Iterable[Score], **facts) -> None:
     """Writes the scores, and facts about how they came about, as JSON."""
-    scores = [score._asdict() for score in scores]
-    text = json.dumps({**facts, "scores": scores}, indent=1)
+    scores = [
+        {k: None if v == float("inf") else v for k, v in score._asdict().items()}
+        for score in scores
+    ]
+    text = json.dumps({**facts, "scores": scores}, indent=1, allow_nan=False)
     pathlib.Path(path).write_text(text + "\n")
 
 

@@ -1,11 +1,15 @@
 """The training loop: the only place that compiles the step, logs and saves."""
 
+import contextlib
+import fcntl
+import hashlib
 import itertools
 import logging
 import os
 import pathlib
 import signal
 import sys
+import tempfile
 import time
 
 import jax
@@ -16,9 +20,11 @@ from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import build, checkpoint, evaluate, logs, models, report, weights
+from jaxsr import build, checkpoint, evaluate, files, logs, models, report, weights
 from jaxsr import step as steps
 from jaxsr.data import pairs, patches, sources
+
+MODEL = "model.safetensors"  # in the workdir
 
 
 def train(config, workdir: str | os.PathLike) -> None:
@@ -38,17 +44,33 @@ def train(config, workdir: str | os.PathLike) -> None:
     """
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
-    run = _Run(config, workdir)
-    with _Interrupt() as interrupt:
+    with _alone(workdir):
+        run = _Run(config, workdir)
+        with _Interrupt() as interrupt:
+            try:
+                run.go(interrupt)
+            finally:
+                checkpoint.close(run.manager)
+        if interrupt.number:
+            _say(f"Saved at update {run.step}. The same command goes on from there.")
+            raise SystemExit(128 + interrupt.number)
+        if jax.process_index() == 0:
+            finish(config, workdir)
+
+
+@contextlib.contextmanager
+def _alone(workdir: pathlib.Path):
+    """Lets no second run into a workdir."""
+    if jax.process_index() != 0:
+        yield
+        return
+    name = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16]
+    with open(pathlib.Path(tempfile.gettempdir()) / f"jaxsr-{name}.lock", "a") as lock:
         try:
-            run.go(interrupt)
-        finally:
-            checkpoint.close(run.manager)
-    if interrupt.number:
-        _say(f"Saved at update {run.step}. The same command goes on from there.")
-        raise SystemExit(128 + interrupt.number)
-    if jax.process_index() == 0:
-        finish(config, workdir)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is training in {workdir}.") from error
+        yield
 
 
 class _Run:
@@ -63,12 +85,15 @@ class _Run:
         self.source, self.validation = build.open_data(
             config["data"], config["validation"]["name"]
         )
+        scales = config["data"]["scales"]
+        evaluate.check(self.validation, scales)
+        for name in config["evaluation"]["sets"]:
+            sources.split_of(name)  # a wrong name now, not after the training
         self.identity = build.identity(config, self.source)
-        build.claim(workdir, self.identity)
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
         tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
-        self.total = round(config["epochs"] * self.plan.epoch)
+        self.total = max(1, round(config["epochs"] * self.plan.epoch))
         on_cpu = jax.default_backend() == "cpu"
         # Batches of different sizes cannot be stacked.
         sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
@@ -98,6 +123,7 @@ class _Run:
             variables = build.warm_start(variables, config["start"])
         state = steps.init_state(variables, tx, ema=config["ema_decay"] > 0)
         self.state = jax.device_put(state, self.replicated)
+        build.claim(workdir, self.identity)
         self.manager = checkpoint.open_directory(
             workdir / "checkpoints", keep=config["checkpoint"]["keep"]
         )
@@ -110,6 +136,8 @@ class _Run:
         if jax.process_index() == 0:
             self.log = logs.Log(workdir, step=self.step, every=config["log_every"])
         _say(parameter_overview.get_parameter_overview(variables["params"]))
+        if self.plan.without:
+            _say(f"{self.plan.without} images are too small for a patch.")
         _say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
@@ -152,8 +180,9 @@ class _Run:
                 if stop or late or due:
                     self._read(pending)
                     pending = None
-                    checkpoint.save(self.manager, self.state, psnr=psnr)
+                    # The model first: killed in between, the run makes it again.
                     self._write_model(psnr)
+                    checkpoint.save(self.manager, self.state, psnr=psnr)
                     saved_at = time.monotonic()
                 if stop:
                     interrupt.number = stop
@@ -171,7 +200,7 @@ class _Run:
         """Whether this step's validation was done before the run was interrupted."""
         records = logs.read(self.workdir) if self.log else []
         done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
-        return bool(_from_first(done))
+        return bool(_from_first(done and (self.workdir / MODEL).exists()))
 
     def _put(self, batches):
         """Stacks the inputs of several updates and spreads them over the devices."""
@@ -229,7 +258,8 @@ class _Run:
                 if row.image == "mean":
                     means.append(row)
             else:
-                psnr = float(np.mean([row.psnr for row in means]))
+                # A blank image is restored exactly, to an infinite PSNR.
+                psnr = float(min(np.mean([row.psnr for row in means]), 100.0))
                 scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
                 self.log.write(self.step, {"validation_psnr": psnr, **scores})
                 self.log.write_images(self.step, {"bicubic, ours, true": self._strip()})
@@ -261,8 +291,17 @@ class _Run:
         return weights.Model(self.net, variables, card)
 
     def _best_so_far(self) -> float | None:
-        path = self.workdir / "model.safetensors"
-        return weights.load(path).card["validation"]["psnr"] if path.exists() else None
+        """PSNR in dB of the model so far, on the validation images of now."""
+        try:
+            card = weights.load(self.workdir / MODEL).card
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            logging.warning("%s. It will be written anew.", error)
+            return None
+        validation = card.get("validation", {})
+        same = validation.get("data") == self.validation.name
+        return validation.get("psnr") if same else None
 
     def _write_model(self, psnr: float | None) -> None:
         """Keeps the best model by validation; before the first one, the newest."""
@@ -270,7 +309,7 @@ class _Run:
         if better:
             self.best = psnr
             if self.log is not None:
-                weights.save(self.workdir / "model.safetensors", self._model(psnr))
+                weights.save(self.workdir / MODEL, self._model(psnr))
 
 
 class _Interrupt:
@@ -297,11 +336,8 @@ class _Interrupt:
 
 def finish(config: dict, workdir: pathlib.Path) -> None:
     """Scores the run's model on the benchmark sets at hand and shows the table."""
-    path = workdir / "model.safetensors"
+    path = workdir / MODEL
     model = weights.load(path)
-    if model.card["scores"] and (workdir / "results.md").exists():
-        _say((workdir / "results.md").read_text())
-        return
     benchmarks = []
     for name in config["evaluation"]["sets"]:
         try:
@@ -310,14 +346,21 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
             logging.info("Left out of the table: %s", error)
     if not benchmarks:
         benchmarks = [build.open_data(config["data"], config["validation"]["name"])[1]]
+    scored = set(model.card["scores"])
+    if scored == {b.name for b in benchmarks} and (workdir / "results.md").exists():
+        _say((workdir / "results.md").read_text())
+        return
+    model.card["scores"] = {}
     scales = config["data"]["scales"]
+    for source in benchmarks:
+        evaluate.check(source, scales)
     rows = evaluate.compare(model, benchmarks, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
     for s in scores:
         if s.image == "mean" and s.network != "bicubic":
             of_set = model.card["scores"].setdefault(s.data, {})
-            of_set[f"x{s.scale}"] = {"psnr": s.psnr, "ssim": s.ssim}
+            of_set[f"x{s.scale}"] = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
     model.card["protocol"] = evaluate.PROTOCOLS[model.card["color"]]
     text = report.text(scores, model.card)
     report.write_json(workdir / "results.json", scores, card=model.card)
@@ -328,8 +371,8 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
         [evaluate.crops(model, p, max(scales), side=64) for p in pixels],
         titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
     )
+    files.write_text(workdir / "results.md", text)
     weights.save(path, model)
-    (workdir / "results.md").write_text(text)
     _say(text)
 
 

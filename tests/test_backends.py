@@ -89,5 +89,7 @@ def test_a_streamed_image_that_is_too_small_is_named(source):
     plan = patches.random_plan(3, scales=(2,), patch=30, batch=8, epoch=1, input="low")
     kinds = {"scales": (2,), "patch": 30, "input": "low", "color": "y"}
     feed = tfdata.make_feed(source._replace(sizes=None), plan, seed=0, **kinds)
-    with pytest.raises(Exception, match="a patch needs 30x30"):
+    with pytest.raises(ValueError, match="a patch needs 30x30"):
         batches(feed, 0, 1)
+    with pytest.raises(ValueError, match="a patch needs 30x30"):
+        device.make_feed(source._replace(sizes=None), plan, seed=0, **kinds)

@@ -53,11 +53,19 @@ def test_rgb_is_measured_on_y_of_rounded_images(butterfly):
     np.testing.assert_allclose(hr, image.rgb_to_y(true), atol=1e-6)
 
 
-def test_compare_scores_bicubic_beside_the_model(butterfly):
-    rows = list(evaluate.compare(toy(), [source_of(butterfly)], [2]))
+@pytest.mark.parametrize("color", ["y", "rgb"])
+def test_compare_scores_bicubic_beside_the_model(butterfly, color):
+    rows = list(evaluate.compare(toy(color), [source_of(butterfly)], [2]))
     means = {row.network: row.psnr for row in rows if row.image == "mean"}
     assert list(means) == ["bicubic", "vdsr"]
     np.testing.assert_allclose(means["vdsr"], means["bicubic"], rtol=1e-5)
+
+
+def test_images_too_small_to_measure_are_named(butterfly):
+    source = source_of(butterfly, butterfly[:20, :90])
+    evaluate.check(source, [2, 4])
+    with pytest.raises(ValueError, match="few/image1 has 20x90 pixels; 29 a side"):
+        evaluate.check(source, [2, 8])
 
 
 def test_crops_are_where_bicubic_is_furthest_off(butterfly):

@@ -1,4 +1,4 @@
-"""Every experiment, from its file to a lower loss, on real images and at its smallest."""
+"""Every experiment, from its file to a lower loss, on real images at its smallest."""
 
 import importlib
 import pathlib

@@ -97,7 +97,7 @@ def test_grid_refuses_what_cannot_be(changed, message):
 
 
 def test_random_refuses_images_that_are_too_small():
-    with pytest.raises(ValueError, match="96 pixels a side.*3 of 3"):
+    with pytest.raises(ValueError, match="patch of 48x48 at every scale.*3 of 3"):
         patches.random_plan(
             3, scales=(2,), patch=48, batch=4, epoch=5, input="low", sizes=SIZES
         )

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -220,6 +221,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folders, tmp
         ({"loss": "l3"}, r"loss must be one of .*'half_sum_squared'.*'l3'"),
         ({"optim.clip": "max"}, r"by must be one of \['norm', 'value'\]; got 'max'"),
         ({"data.name": "Set5"}, "Set5 is a benchmark"),
+        ({"data.name": "FOLDER/Set5"}, "Set5 is a benchmark"),
+        ({"evaluation.sets": ("Set55",)}, r"must be one of \['291', .*got 'Set55'"),
+        ({"data.scales": (2, 0)}, r"integers of 1 up; got \(2, 0\)"),
         ({"data.name": "T92"}, r"must be one of \['291', .*got 'T92'"),
         ({"data.batch": 15}, "multiple of the 8 devices; got 15"),
         ({"data.patch": 4000}, "no image is large enough for a patch of 4000x4000"),
@@ -236,11 +240,14 @@ def test_a_wrong_setting_is_answered_with_the_right_ones(
     config = vdsr.get_config()
     own = {"data.name": str(folders / "train"), "data.backend": "device"}
     own["validation.name"] = str(folders / "validation")
+    if str(settings.get("data.name")).startswith("FOLDER"):
+        (tmp_path / "Set5").mkdir()
+        settings = {"data.name": str(tmp_path / "Set5")}
     with config.unlocked():
         config.update_from_flattened_dict(own | settings)
     with pytest.raises(ValueError, match=message):
         train.train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):
@@ -256,6 +263,27 @@ def test_a_workdir_of_another_run_is_refused(whole, folders):
     assert out.returncode == 1
     assert "belongs to another run (network.width: 4 there, 5 now)" in out.stderr
     assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_second_run_is_kept_out_of_a_workdir(folders, tmp_path):
+    first = start(folders, tmp_path, **LONG | {"epochs": 10_000})
+    for line in first.stdout:
+        if line.startswith("update 5:"):
+            break
+    second = run(folders, tmp_path, **LONG)
+    first.kill()
+    first.wait()
+    assert second.returncode == 1
+    assert "another process is training in" in second.stderr
+
+
+def test_a_model_that_was_lost_at_the_end_is_made_again(whole, folders, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole[0], workdir)
+    (workdir / "model.safetensors").unlink()
+    out = run(folders, workdir, **LONG)
+    assert out.returncode == 0, out.stderr
+    assert model(workdir).card["step"] == 80 and model(workdir).card["scores"]
 
 
 def test_missing_images_are_replaced_in_one_unmissable_line(tmp_path):

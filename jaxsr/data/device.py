@@ -61,6 +61,8 @@ def make_feed(
         pixels = source.read(i)
         for scale in scales:
             pair = pairs.make_pair(pixels, scale, color=color, input=input, blur=blur)
+            if source.sizes is None and min(pair[0].shape[:2]) < patch:
+                raise ValueError(patches.too_small(source.names[i], pair[0], patch))
             x.append(pair[0])
             hr.append(pair[1])
     data = (_pack(x, len(scales)), _pack(hr, len(scales)))

@@ -20,8 +20,8 @@ def make_pair(
     low-resolution image is rounded, as in the files that RGB networks are compared on.
 
     Args:
-        pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or three equal
-        colours. scale: >= 1.
+        pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or all three colours.
+        scale: >= 1.
         color: "y" (C = 1) or "rgb" (C = 3).
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.

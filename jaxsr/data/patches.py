@@ -22,6 +22,7 @@ class Plan(NamedTuple):
     batch: int
     patches: int  # in an epoch
     epoch: int  # updates in an epoch, the last of which may reach into the next
+    without: int = 0  # images that are too small for a patch
 
 
 class Feed(NamedTuple):
@@ -94,7 +95,8 @@ def grid_plan(
             [of_epoch(seed, i // len(items))[i % len(items)] for i in index]
         )
 
-    return Plan(rows, batch, len(items), -(-len(items) // batch))
+    without = len(sizes) - len(np.unique(items[:, IMAGE]))
+    return Plan(rows, batch, len(items), -(-len(items) // batch), without)
 
 
 def random_plan(
@@ -125,14 +127,19 @@ def random_plan(
     _check(np.ones((count, 2)), scales, patch, batch, symmetries)
     if epoch < 1:
         raise ValueError(f"epoch must be at least one update; got {epoch}.")
-    least = patch * (max(scales) if input == "low" else 1)
-    small = [] if sizes is None else np.flatnonzero(np.min(sizes, axis=1) < least)
-    if len(small):
-        raise ValueError(
-            f"images need {least} pixels a side for these patches; {len(small)} of "
-            f"{count} have fewer, the first is number {small[0]}. Leave them out, or "
-            "make the patch smaller."
-        )
+    if sizes is not None:
+        shortest = np.min(sizes, axis=1)
+        fits = [
+            (shortest // s if input == "low" else shortest - shortest % s) >= patch
+            for s in scales
+        ]
+        small = np.flatnonzero(~np.all(fits, axis=0))
+        if len(small):
+            raise ValueError(
+                f"images must hold a patch of {patch}x{patch} at every scale of "
+                f"{scales}; {len(small)} of {count} do not, the first is number "
+                f"{small[0]}. Leave them out, or make the patch smaller."
+            )
 
     @functools.lru_cache(maxsize=2)
     def order(seed, turn):
@@ -177,3 +184,11 @@ def shard(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
         )
     each = len(rows) // count
     return rows[index * each : (index + 1) * each]
+
+
+def too_small(name: str, x: np.ndarray, patch: int) -> str:
+    """What to say of an image whose input x [h, w, C] holds no patch."""
+    return (
+        f"{name} has {x.shape[0]}x{x.shape[1]} input pixels; a patch needs "
+        f"{patch}x{patch}. Leave the image out, or make the patch smaller."
+    )

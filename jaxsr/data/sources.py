@@ -125,7 +125,14 @@ def with_reduced(source: Source, factors: tuple[float, ...]) -> Source:
 
 def split_of(name: str) -> str:
     """What the images of a source may be used for: "train", "validation" or "test"."""
-    splits = {SETS[part].split if part in SETS else "train" for part in _parts(name)}
+    splits = set()
+    for part in _parts(name):
+        known = part
+        if part.startswith("tfds:jaxsr_images/"):
+            known = part.split("/")[1].split(":")[0]
+        elif _is_folder(part):
+            known = pathlib.Path(part).expanduser().resolve().name
+        splits.add(SETS[known].split if known in SETS else "train")
     return splits.pop()
 
 

@@ -35,7 +35,7 @@ def make_feed(
     """The feed whose inputs are whole batches; the arguments are those of `device`."""
     channels = pairs.COLORS[color]
     largest = None if source.sizes is None else source.sizes.prod(axis=1).max()
-    kept = 256 if largest is None else int(CACHE // (8 * channels * largest))
+    kept = 16 if largest is None else int(CACHE // (8 * channels * largest))
 
     @functools.lru_cache(maxsize=max(kept, 16))
     def pair(i, scale):
@@ -43,16 +43,21 @@ def make_feed(
             source.read(i), scale, color=color, input=input, blur=blur
         )
 
+    failed = []  # TensorFlow wraps what is raised within it beyond recognition
+
     def cut(row):
+        try:
+            return cut_patch(row)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    def cut_patch(row):
         i, top, left, symmetry, scale = (int(value) for value in row)
         x, hr = pair(i, scale)
         unit = scale if input == "low" else 1
         if min(x.shape[:2]) < patch:
-            raise ValueError(
-                f"{source.names[i]} has {x.shape[0]}x{x.shape[1]} input pixels at "
-                f"x{scale}; a patch needs {patch}x{patch}. Leave the image out, or "
-                "make the patch smaller."
-            )
+            raise ValueError(patches.too_small(source.names[i], x, patch))
         top, left = top % (x.shape[0] - patch + 1), left % (x.shape[1] - patch + 1)
         return (
             _turned(x[top : top + patch, left : left + patch], symmetry),
@@ -78,8 +83,11 @@ def make_feed(
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         ).batch(local)
-        for x, hr in dataset.prefetch(4).as_numpy_iterator():
-            yield {"lr": x, "hr": hr}
+        try:
+            for x, hr in dataset.prefetch(4).as_numpy_iterator():
+                yield {"lr": x, "hr": hr}
+        except tf.errors.OpError as error:
+            raise (failed[0] if failed else error) from None
 
     return patches.Feed((), lambda data, batch: batch, inputs)
 

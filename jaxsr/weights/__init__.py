@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxsr import models
+from jaxsr import files, models
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -75,15 +75,8 @@ def save(path: str | os.PathLike, model: Model) -> None:
     flat = traverse_util.flatten_dict(model.variables, sep="/")
     tensors = {name: np.ascontiguousarray(x) for name, x in flat.items()}
     card = json.dumps(model.card, allow_nan=False)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(aside, "wb") as file:
-            file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with files.written_whole(path) as file:
+        file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
 
 
 def load(name_or_path: str | os.PathLike) -> Model:
