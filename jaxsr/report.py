@@ -13,12 +13,24 @@ from jaxsr.evaluate import PROTOCOLS, Score
 # network -> where `published.json` has the figures of its paper
 PUBLISHED = {
     "bicubic": ("Bicubic", "VDSR-table3"),
+    "drcn": ("DRCN", "paper"),
+    "drrn": ("DRRN", "B1U25"),
+    "edsr": ("EDSR", "baseline"),
+    "espcn": ("ESPCN", "tanh (91 images)"),
+    "fsrcnn": ("FSRCNN", "56-12-4 (91+General-100)"),
+    "lapsrn": ("LapSRN", "own-scale model"),
+    "mdsr": ("MDSR", "baseline"),
+    "ms_lapsrn": ("MS-LapSRN", "D5R2"),
+    "red": ("RED", "RED30"),
+    "srcnn": ("SRCNN", "9-5-5 (VDSR-table3)"),
+    "srdensenet": ("SRDenseNet", "All"),
+    "srresnet": ("SRResNet", "MSE"),
     "vdsr": ("VDSR", "paper-table3"),
 }
 
 
-def published(network: str, data: str, scale: int) -> tuple[float, float] | None:
-    """(PSNR in dB, SSIM) that the network's paper prints, or None."""
+def published(network: str, data: str, scale: int) -> tuple[float, float | None] | None:
+    """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
     if network not in PUBLISHED:
         return None
     name, variant = PUBLISHED[network]
@@ -35,7 +47,8 @@ def table(scores: Iterable[Score], network: str) -> str:
     """
     means = {(s.data, s.scale, s.network): s for s in scores if s.image == "mean"}
     labels = list(dict.fromkeys(label for _, _, label in means))
-    header = ["data", "scale", *labels, f"published ({network})"]
+    whose = " ".join(PUBLISHED.get(network, (network,)))
+    header = ["data", "scale", *labels, f"published ({whose})"]
     lines = [header, ["---"] * len(header)]
     for data, scale in dict.fromkeys(key[:2] for key in means):
         cells = [means.get((data, scale, label)) for label in labels]
@@ -46,7 +59,10 @@ def table(scores: Iterable[Score], network: str) -> str:
 
 
 def _cell(value):
-    return "-" if value is None else f"{value[0]:.2f} / {value[1]:.4f}"
+    if value is None:
+        return "-"
+    psnr, ssim = value
+    return f"{psnr:.2f}" if ssim is None else f"{psnr:.2f} / {ssim:.4f}"
 
 
 def text(scores: Iterable[Score], card: dict) -> str:

@@ -87,7 +87,7 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
         for name in ("baby", "mean")
     ]
     assert report.table(rows, "vdsr").splitlines() == [
-        "| data | scale | bicubic | vdsr | published (vdsr) |",
+        "| data | scale | bicubic | vdsr | published (VDSR paper-table3) |",
         "| --- | --- | --- | --- | --- |",
         "| Set5 | x2 | 30.00 / 0.9000 | 31.25 / 0.9000 | 37.53 / 0.9587 |",
         "| Set5 | x3 | 30.00 / 0.9000 | 31.25 / 0.9000 | 33.66 / 0.9213 |",
@@ -100,6 +100,7 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
         ("vdsr", "Set14", 4, (28.01, 0.7674)),
         ("bicubic", "B100", 2, (29.56, 0.8431)),
         ("vdsr", "my photographs", 2, None),
+        ("espcn", "Set5", 3, (32.55, None)),
         ("unknown", "Set5", 2, None),
     ],
 )
