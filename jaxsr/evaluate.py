@@ -72,12 +72,14 @@ def check(source: sources.Source, scales: Iterable[int]) -> None:
     """Reads every image; a ValueError names one that cannot be measured."""
     for i, name in enumerate(source.names):
         height, width = source.read(i).shape[:2]
-        least = max(11 + 2 * s + max(height % s, width % s) for s in scales)
-        if min(height, width) < least:
-            raise ValueError(
-                f"{source.name}/{name} has {height}x{width} pixels; {least} a side are "
-                "needed to measure it. Leave it out."
-            )
+        for scale in scales:
+            inside = [n - n % scale - 2 * scale for n in (height, width)]
+            if min(inside) < 11:
+                raise ValueError(
+                    f"{source.name}/{name} has {height}x{width} pixels; to be measured "
+                    f"at x{scale} it needs {11 + 2 * scale} a side or a few more. "
+                    "Leave it out."
+                )
 
 
 def evaluate(

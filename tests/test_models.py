@@ -127,7 +127,9 @@ def test_halo_is_the_support_of_a_gradient(name, fields):
     side = 2 * net.halo + 5
     variables, x = init(net, (side, side), channels_of(name))
     rng = np.random.default_rng(0)  # zeros of an initialisation hide paths, too
-    variables = jax.tree.map(lambda p: p + 0.1 * rng.random(p.shape), variables)
+    variables = jax.tree.map(
+        lambda p: p + 0.1 * rng.standard_normal(p.shape), variables
+    )
     centre = side // 2
     for factor, static in calls(net):
         inside = slice(centre * factor, (centre + 1) * factor)

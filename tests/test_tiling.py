@@ -124,11 +124,11 @@ def test_two_tiles_of_ten_by_hand():
 
 
 def test_nothing_recompiles_from_one_large_image_to_the_next():
-    net = make_vdsr(width=5)
+    net = make_vdsr(width=7)
     variables = init_variables(net)
     for size in [(40, 33), (17, 90), (64, 16)]:
         tiling.apply(net, variables, make_image(*size), tile=16)
-    assert tiling.make_forward(make_vdsr(width=5), None)._cache_size() == 1
+    assert tiling.make_forward(make_vdsr(width=7), None)._cache_size() == 1
     tiling.apply(net, variables, make_image(7, 90), tile=16)
     assert tiling.make_forward(net, None)._cache_size() == 2
 
