@@ -15,7 +15,7 @@ import optax
 from flax import traverse_util
 
 from jaxsr import files, losses, models, objectives, optim, weights
-from jaxsr.data import pairs, patches, sources
+from jaxsr.data import fetching, pairs, patches, sources
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
 PRECISIONS = {
@@ -135,9 +135,9 @@ def _open(data, name, samples, doing):
         try:
             return sources.open_source(name, data_dir)
         except sources.DataNotFound:
-            sources.fetch(name, data_dir)
+            fetching.fetch(name, data_dir)
             return sources.open_source(name, data_dir)
-    except (sources.DataNotFound, sources.FetchError) as error:
+    except (sources.DataNotFound, fetching.FetchError) as error:
         if data["strict"]:
             raise
         if jax.process_index() == 0:

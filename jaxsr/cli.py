@@ -22,14 +22,23 @@ def _evaluate(args) -> int:
 
     model = weights.load(args.model)
     scales = args.scales or model.card["scales"]
-    sets = [sources.open_source(name, args.data_dir) for name in args.data]
+    opened = [sources.open_source(name, args.data_dir) for name in args.data]
+    sets = [evaluate.measurable(source, scales) for source in opened]
     rows = evaluate.compare(model, sets, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
     scores = list(tqdm.tqdm(rows, total=total, unit="image", leave=False, disable=None))
     print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
-    return 0
+    return _counted([reason for source in sets for reason in source.left_out])
+
+
+def _counted(left_out: list[str]) -> int:
+    """The exit status after work on all images but these, which it names."""
+    if left_out:
+        text = "\n".join([f"{len(left_out)} images left out:", *left_out])
+        print(text, file=sys.stderr)
+    return 1 if left_out else 0
 
 
 def _import(args) -> int:
@@ -42,10 +51,10 @@ def _import(args) -> int:
 
 
 def _prepare(args) -> int:
-    from jaxsr.data import sources
+    from jaxsr.data import fetching
 
     for name in args.name:
-        for folder in sources.fetch(name, args.data_dir, url=args.url):
+        for folder in fetching.fetch(name, args.data_dir, url=args.url):
             print(folder)
     return 0
 

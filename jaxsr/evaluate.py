@@ -68,18 +68,22 @@ def restore_image(
     return sr, hr
 
 
-def check(source: sources.Source, scales: Iterable[int]) -> None:
-    """Reads every image; a ValueError names one that cannot be measured."""
+def measurable(source: sources.Source, scales: Iterable[int]) -> sources.Source:
+    """The source but for images too small to be measured; reads every image.
+
+    Raises:
+        ValueError: where none is large enough, or one cannot be read.
+    """
+    reasons = {}
     for i, name in enumerate(source.names):
         height, width = source.read(i).shape[:2]
-        for scale in scales:
-            inside = [n - n % scale - 2 * scale for n in (height, width)]
-            if min(inside) < 11:
-                raise ValueError(
-                    f"{source.name}/{name} has {height}x{width} pixels; to be measured "
-                    f"at x{scale} it needs {11 + 2 * scale} a side or a few more. "
-                    "Leave it out."
-                )
+        inside = [n - n % s - 2 * s for n in (height, width) for s in scales]
+        if min(inside) < 11:  # SSIM's window
+            reasons[i] = (
+                f"{source.name}/{name} has {height}x{width} pixels; to be measured at "
+                f"x{max(scales)} it needs {11 + 2 * max(scales)} a side or a few more."
+            )
+    return sources.without(source, reasons)
 
 
 def evaluate(

@@ -163,4 +163,4 @@ FORMATS = {
     ".bmp": Format("BMP", ("L", "RGB"), 2**31 - 1, {}),
 }
 FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
-READABLE = {*FORMATS, ".gif"}
+READABLE = {*FORMATS, ".gif", ".pgm", ".ppm"}

@@ -40,7 +40,8 @@ def train(config, workdir: str | os.PathLike) -> None:
     Raises:
         ValueError: for a setting that is wrong, or a workdir of another run.
         FloatingPointError: where the loss is not finite.
-        SystemExit: with 128 + the signal's number after it was interrupted and saved.
+        SystemExit: with 128 + the signal's number after it was interrupted and saved;
+            with 1 where all was done but for bad images, which are named.
     """
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
@@ -54,8 +55,12 @@ def train(config, workdir: str | os.PathLike) -> None:
         if interrupt.number:
             _say(f"Saved at update {run.step}. The same command goes on from there.")
             raise SystemExit(128 + interrupt.number)
+        left_out = run.source.left_out + run.validation.left_out
         if jax.process_index() == 0:
-            finish(config, workdir)
+            left_out += finish(config, workdir)
+        if left_out := dict.fromkeys(left_out):
+            _say("\n".join([f"Done, but {len(left_out)} images left out:", *left_out]))
+            raise SystemExit(1)
 
 
 @contextlib.contextmanager
@@ -86,7 +91,9 @@ class _Run:
             config["data"], config["validation"]["name"]
         )
         scales = config["data"]["scales"]
-        evaluate.check(self.validation, scales)
+        self.validation = evaluate.measurable(self.validation, scales)
+        for reason in self.source.left_out + self.validation.left_out:
+            _say(f"Left out: {reason}")
         for name in config["evaluation"]["sets"]:
             sources.split_of(name)  # a wrong name now, not after the training
         self.identity = build.identity(config, self.source)
@@ -334,8 +341,11 @@ class _Interrupt:
             signal.signal(number, handler)
 
 
-def finish(config: dict, workdir: pathlib.Path) -> None:
-    """Scores the run's model on the benchmark sets at hand and shows the table."""
+def finish(config: dict, workdir: pathlib.Path) -> tuple[str, ...]:
+    """Scores the run's model on the benchmark sets at hand and shows the table.
+
+    Returns what is wrong with images that were left out.
+    """
     path = workdir / MODEL
     model = weights.load(path)
     benchmarks = []
@@ -346,14 +356,14 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
             logging.info("Left out of the table: %s", error)
     if not benchmarks:
         benchmarks = [build.open_data(config["data"], config["validation"]["name"])[1]]
+    scales = config["data"]["scales"]
+    benchmarks = [evaluate.measurable(source, scales) for source in benchmarks]
+    left_out = tuple(reason for source in benchmarks for reason in source.left_out)
     scored = set(model.card["scores"])
     if scored == {b.name for b in benchmarks} and (workdir / "results.md").exists():
         _say((workdir / "results.md").read_text())
-        return
+        return left_out
     model.card["scores"] = {}
-    scales = config["data"]["scales"]
-    for source in benchmarks:
-        evaluate.check(source, scales)
     rows = evaluate.compare(model, benchmarks, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
@@ -374,6 +384,7 @@ def finish(config: dict, workdir: pathlib.Path) -> None:
     files.write_text(workdir / "results.md", text)
     weights.save(path, model)
     _say(text)
+    return left_out
 
 
 def _agree(number: int, late: bool) -> tuple[int, bool]:

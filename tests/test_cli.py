@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cli, weights
+from jaxsr import cli, evaluate, weights
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,23 @@ def test_evaluate_prints_the_papers_row(official, data_dir, tmp_path, capsys):
     assert re.search(row, out), out
     assert "border of `scale` pixels left out" in out
     assert len(json.loads(scores.read_text())["scores"]) == 4
+
+
+def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    photo = data_dir / "Set5" / "woman_GT.png"
+    (folder / "woman.png").write_bytes(photo.read_bytes())
+    (folder / "text.png").write_text("no picture")
+    PIL.Image.new("L", (3, 3)).save(folder / "tiny.png")
+    model = tmp_path / "bicubic.safetensors"
+    weights.save(model, evaluate.bicubic())
+    arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
+    assert cli.main(arguments) == 1
+    told = capsys.readouterr()
+    assert "| few | x4 | 26.4" in told.out
+    assert re.search("text.png cannot be read(.*\n)+.*tiny.png has 3x3", told.err)
+    assert "2 images left out:" in told.err
 
 
 def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):

@@ -61,11 +61,16 @@ def test_compare_scores_bicubic_beside_the_model(butterfly, color):
     np.testing.assert_allclose(means["vdsr"], means["bicubic"], rtol=1e-5)
 
 
-def test_images_too_small_to_measure_are_named(butterfly):
-    source = source_of(butterfly, butterfly[:20, :90])
-    evaluate.check(source, [2, 4])
-    with pytest.raises(ValueError, match="few/image1 has 20x90.* at x8 it needs 27"):
-        evaluate.check(source, [2, 8])
+def test_images_too_small_to_measure_are_left_out_and_named(butterfly):
+    source = source_of(butterfly[:20, :90], butterfly)
+    assert evaluate.measurable(source, [2, 4]) == source
+    measured = evaluate.measurable(source, [2, 8])
+    assert measured.names == ("image1",)
+    assert len(list(evaluate.compare(toy(), [measured], [2, 8]))) == 8
+    (reason,) = measured.left_out
+    assert "few/image0 has 20x90" in reason and "at x8 it needs 27" in reason
+    with pytest.raises(ValueError, match="few has no good image(.*\n)+.*20x90"):
+        evaluate.measurable(source_of(butterfly[:20, :90]), [8])
 
 
 def test_crops_are_where_bicubic_is_furthest_off(butterfly):

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr.data import sources
+from jaxsr.data import fetching, sources
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.delenv("JAXSR_DATA", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(sources, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.0))
 
 
 def save(path, size=(6, 5), mode="RGB", seed=0, **options):
@@ -32,6 +32,13 @@ def save(path, size=(6, 5), mode="RGB", seed=0, **options):
 
 def sha256(content):
     return hashlib.sha256(content).hexdigest()
+
+
+def not_published(name, data_dir):
+    """Names of the images of a set that are missing or not those of the manifest."""
+    entries = sources.manifest()[name]["images"]
+    folder = data_dir / name
+    return [e["name"] for e in entries if not fetching.is_there(folder, e)]
 
 
 def pixel_hashes(source):
@@ -61,7 +68,7 @@ def test_what_is_read_is_what_the_manifest_says(data_dir):
             entry = entries[source.names[i]]
             assert source.sizes[i].tolist() == [entry["height"], entry["width"]]
             assert sha256(source.read(i).tobytes()) == entry["pixels_sha256"]
-    assert sources.verify("Set5", data_dir) == []
+    assert not_published("Set5", data_dir) == []
 
 
 def test_validation_images_are_in_no_other_set(data_dir):
@@ -100,7 +107,7 @@ def test_the_samples_need_no_data_and_are_split():
             assert len(np.unique(pixels)) > 128  # a photograph, not a drawing
             channels.add(pixels.shape[2])
     assert channels == {1, 3}
-    assert sources.fetch("samples")[0].is_dir()
+    assert fetching.fetch("samples")[0].is_dir()
 
 
 def test_a_split_is_known_and_splits_are_not_joined():
@@ -183,19 +190,40 @@ def test_a_transparent_palette_is_read_without_a_warning(tmp_path):
     assert sources.read_pixels(tmp_path / "image.png").tolist() == [[[1, 2, 3]] * 2] * 2
 
 
-def test_bad_files_are_named_all_at_once(tmp_path, monkeypatch):
-    save(tmp_path / "good.png")
-    save(tmp_path / "huge.png", (40, 50))
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.png").write_text("This is no picture.")
+def test_bad_files_of_a_folder_are_left_out_and_named(tmp_path, monkeypatch):
+    folder = tmp_path / "folder"
+    good = save(folder / "good.png")
+    save(folder / "huge.png", (40, 50))
+    (folder / "empty.jpg").touch()
+    (folder / "text.png").write_text("This is no picture.")
+    save(folder / "short.png", (40, 30))
+    short = (folder / "short.png").read_bytes()
+    (folder / "short.png").write_bytes(short[: len(short) // 2])  # a whole header
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 40 * 50 // 2 - 1)
-    with pytest.raises(ValueError, match="3 of 4 image files are bad") as error:
-        sources.open_source(str(tmp_path))
-    lines = str(error.value).splitlines()[1:]
-    assert [line.split(" cannot be read: ")[0] for line in lines] == [
-        str(tmp_path / name) for name in ("empty.jpg", "huge.png", "text.png")
+    source = sources.open_source(str(folder))
+    assert source.names == ("good.png",) and source.sizes.tolist() == [[6, 5]]
+    np.testing.assert_array_equal(source.read(0), good)
+    assert [reason.split(" cannot be read: ")[0] for reason in source.left_out] == [
+        str(folder / name)
+        for name in ("empty.jpg", "huge.png", "short.png", "text.png")
     ]
-    assert "decompression bomb" in lines[1]
+    assert "decompression bomb" in source.left_out[1]
+    save(tmp_path / "other/a.png")
+    joined = sources.open_source(f"{folder}+{tmp_path / 'other'}")
+    assert joined.names == ("folder/good.png", "other/a.png")
+    assert joined.left_out == source.left_out
+    assert sources.with_reduced(source, (1.0, 0.5)).left_out == source.left_out
+    (folder / "good.png").unlink()
+    with pytest.raises(ValueError, match="has no good image(.*\n)+.*text.png"):
+        sources.open_source(str(folder))
+
+
+def test_a_bad_file_of_a_named_set_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SETS, "Two", sources.ImageSet("test", "Two", 2))
+    save(tmp_path / "Two/a.png")
+    (tmp_path / "Two/b.png").write_text("This is no picture.")
+    with pytest.raises(ValueError, match="1 of the 2 files of Two(.*\n)+.*b.png"):
+        sources.open_source("Two", tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
@@ -303,7 +331,7 @@ def server(monkeypatch):
     tiny = {"repository": "user/tiny", "commit": "c0ffee", "images": entries}
     monkeypatch.setattr(sources, "manifest", lambda: {"Tiny": tiny})
     monkeypatch.setitem(sources.SETS, "Tiny", sources.ImageSet("train", "Tiny", 10))
-    monkeypatch.setattr(sources, "WORKERS", 2)
+    monkeypatch.setattr(fetching, "WORKERS", 2)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
@@ -314,7 +342,7 @@ def server(monkeypatch):
 
 def fetch(server, data_dir, name="Tiny"):
     server.asked.clear()
-    return sources.fetch(name, data_dir, url=server.url, progress=False)
+    return fetching.fetch(name, data_dir, url=server.url, progress=False)
 
 
 def test_a_set_is_fetched_and_not_fetched_again(server, tmp_path):
@@ -323,7 +351,7 @@ def test_a_set_is_fetched_and_not_fetched_again(server, tmp_path):
     source = sources.open_source("Tiny", tmp_path)
     entries = sources.manifest()["Tiny"]["images"]
     assert pixel_hashes(source) == [entry["pixels_sha256"] for entry in entries]
-    assert sources.verify("Tiny", tmp_path) == []
+    assert not_published("Tiny", tmp_path) == []
     fetch(server, tmp_path)
     assert server.asked == []
 
@@ -342,16 +370,16 @@ def test_wrong_files_are_found_and_replaced(server, tmp_path):
     (tmp_path / "Tiny/3.bmp").unlink()
     save(tmp_path / "Tiny/3.png", (5, 4), seed=99)
     (tmp_path / "Tiny/4.bmp").write_bytes(b"cut short")
-    assert sources.verify("Tiny", tmp_path) == ["3", "4"]
+    assert not_published("Tiny", tmp_path) == ["3", "4"]
     fetch(server, tmp_path)
     assert len(server.asked) == 2
-    assert sources.verify("Tiny", tmp_path) == []
+    assert not_published("Tiny", tmp_path) == []
     assert len(sources.open_source("Tiny", tmp_path).names) == 10
 
 
 def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
     server.healthy = 4
-    with pytest.raises(sources.FetchError, match="6 of 10 files of Tiny"):
+    with pytest.raises(fetching.FetchError, match="6 of 10 files of Tiny"):
         fetch(server, tmp_path)
     assert len(list((tmp_path / "Tiny").iterdir())) == 4  # nothing half-written
     with pytest.raises(sources.DataNotFound, match="10 images in .*; 4 are there"):
@@ -359,17 +387,17 @@ def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
     server.healthy = 1000
     fetch(server, tmp_path)
     assert len(server.asked) == 6
-    assert sources.verify("Tiny", tmp_path) == []
+    assert not_published("Tiny", tmp_path) == []
 
 
 def test_missing_and_wrong_files_do_not_stop_the_rest(server, tmp_path, capsys):
     missing, wrong = list(server.files)[4:6]
     del server.files[missing]
     server.files[wrong] = b"something else"
-    with pytest.raises(sources.FetchError, match="2 of 10 files of Tiny"):
+    with pytest.raises(fetching.FetchError, match="2 of 10 files of Tiny"):
         fetch(server, tmp_path)
     assert server.asked.count(missing) == 1  # asking again would not help
-    assert sources.verify("Tiny", tmp_path) == ["4", "5"]
+    assert not_published("Tiny", tmp_path) == ["4", "5"]
     told = capsys.readouterr().err
     assert f"{server.url}{missing}: HTTP Error 404" in told
     assert f"{server.url}{wrong}: its sha256 must be" in told
@@ -377,7 +405,7 @@ def test_missing_and_wrong_files_do_not_stop_the_rest(server, tmp_path, capsys):
 
 def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
     server.files.clear()
-    with pytest.raises(sources.FetchError, match="10 of 10 files of Tiny"):
+    with pytest.raises(fetching.FetchError, match="10 of 10 files of Tiny"):
         fetch(server, tmp_path)
     assert len(server.asked) < 10
     assert not (tmp_path / "Tiny").exists()  # it would hide a set found elsewhere
@@ -385,9 +413,9 @@ def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
 
 def test_a_set_without_an_address_must_be_put_there(tmp_path):
     with pytest.raises(sources.DataNotFound, match="put its files into a folder"):
-        sources.fetch("General100", tmp_path)
+        fetching.fetch("General100", tmp_path)
     save(tmp_path / "General100/im_1.png")
-    assert sources.fetch("General100", tmp_path) == [tmp_path / "General100"]
+    assert fetching.fetch("General100", tmp_path) == [tmp_path / "General100"]
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +428,7 @@ def prepared(data_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXSR_DATA", str(data_dir))
-        assert sources.fetch("tfds:jaxsr_images/Set14", folder)[0].is_dir()
+        assert fetching.fetch("tfds:jaxsr_images/Set14", folder)[0].is_dir()
     return folder
 
 
@@ -447,7 +475,7 @@ def test_a_tfds_set_without_random_access_says_how_to_convert_it(tmp_path, monke
 def test_reading_needs_no_heavy_package(prepared):
     program = f"""
 import sys
-from jaxsr.data import sources
+from jaxsr.data import fetching, sources
 heavy = {{"tensorflow", "torch", "skimage", "matplotlib", "tensorflow_datasets"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 source = sources.open_source("tfds:jaxsr_images/Set14:test", {str(prepared)!r})

@@ -286,6 +286,20 @@ def test_a_model_that_was_lost_at_the_end_is_made_again(whole, folders, tmp_path
     assert model(workdir).card["step"] == 80 and model(workdir).card["scores"]
 
 
+def test_bad_images_are_named_and_counted_and_the_rest_is_done(folders, tmp_path):
+    shutil.copytree(folders, tmp_path / "images")
+    names = ("train/short.png", "train/text.jpg", "validation/text.png")
+    good = (folders / "train/a.png").read_bytes()
+    for name, content in zip(names, (good[: len(good) // 2], b"text", b"text")):
+        (tmp_path / "images" / name).write_bytes(content)
+    out = run(tmp_path / "images", tmp_path / "run")
+    assert out.returncode == 1, out.stderr
+    for name in names:
+        assert f"{tmp_path / 'images' / name} cannot be read" in out.stdout
+    assert "3 images left out:" in out.stdout
+    assert model(tmp_path / "run").card["scores"]
+
+
 def test_missing_images_are_replaced_in_one_unmissable_line(tmp_path):
     folders = tmp_path
     settings = {

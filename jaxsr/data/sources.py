@@ -1,25 +1,19 @@
 """Where images come from: named sets, folders and TFDS, all as one `Source`.
 
 A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]", or
-several of these joined by "+". Nothing is fetched unless `fetch` is called.
+several of these joined by "+". Nothing is fetched here.
 """
 
 import concurrent.futures
 import contextlib
 import functools
 import hashlib
-import http.client
 import importlib
 import importlib.resources
 import io
 import json
 import os
 import pathlib
-import sys
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -27,20 +21,13 @@ import numpy as np
 import PIL.Image
 import tqdm
 
-from jaxsr import image
+from jaxsr import files, image
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SKIMAGE = "scikit-image"  # stands for the folder of images in that package
-WORKERS = 8  # files fetched at the same time
-PAUSES = (1.0, 3.0)  # seconds before the second and the third attempt
 
 
 class DataNotFound(FileNotFoundError):
     """A set is not on this machine, or not all of it."""
-
-
-class FetchError(OSError):
-    """Some files of a set could not be fetched."""
 
 
 class Source(NamedTuple):
@@ -50,6 +37,7 @@ class Source(NamedTuple):
     names: tuple[str, ...]  # of the images: stems in a named set, paths in a folder
     read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
     sizes: np.ndarray | None  # int32 [N, 2]; None where only decoding would tell
+    left_out: tuple[str, ...] = ()  # what is wrong with files of a folder, by file
 
 
 class ImageSet(NamedTuple):
@@ -73,10 +61,10 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
 
     Raises:
         DataNotFound: a set is missing or incomplete; the message says how to get it.
-        ValueError: an unknown name, an empty folder, or files that are not images, all
-            of which are listed.
+        ValueError: an unknown name, a folder without a good image, or bad files in a
+            named set, all of which are listed.
     """
-    parts = [_open_part(part, data_dir) for part in _parts(name)]
+    parts = [_open_part(part, data_dir) for part in parts_of(name)]
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0] + [len(part.names) for part in parts])
@@ -91,6 +79,27 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
         names=tuple(f"{part.name}/{stem}" for part in parts for stem in part.names),
         read=read,
         sizes=None if any(size is None for size in sizes) else np.concatenate(sizes),
+        left_out=tuple(reason for part in parts for reason in part.left_out),
+    )
+
+
+def without(source: Source, reasons: dict[int, str]) -> Source:
+    """The source but for some of its images: index -> why, noted in `left_out`.
+
+    Raises:
+        ValueError: where no image remains, with all reasons.
+    """
+    if not reasons:
+        return source
+    kept = [i for i in range(len(source.names)) if i not in reasons]
+    left_out = source.left_out + tuple(reasons.values())
+    if not kept:
+        raise ValueError("\n".join([f"{source.name} has no good image:", *left_out]))
+    return source._replace(
+        names=tuple(source.names[i] for i in kept),
+        read=lambda index: source.read(kept[index]),
+        sizes=None if source.sizes is None else source.sizes[kept],
+        left_out=left_out,
     )
 
 
@@ -126,7 +135,7 @@ def with_reduced(source: Source, factors: tuple[float, ...]) -> Source:
 def split_of(name: str) -> str:
     """What the images of a source may be used for: "train", "validation" or "test"."""
     splits = set()
-    for part in _parts(name):
+    for part in parts_of(name):
         known = part
         if part.startswith("tfds:jaxsr_images/"):
             known = part.split("/")[1].split(":")[0]
@@ -139,7 +148,7 @@ def split_of(name: str) -> str:
 def digest(source: Source) -> str:
     """SHA-256, in hex, of the names and sizes of the images, not of their pixels."""
     sizes = [""] * len(source.names) if source.sizes is None else source.sizes.tolist()
-    return _sha256(json.dumps([source.names, sizes]).encode())
+    return hashlib.sha256(json.dumps([source.names, sizes]).encode()).hexdigest()
 
 
 def read_pixels(file: str | os.PathLike | BinaryIO, name: str = "") -> np.ndarray:
@@ -171,7 +180,7 @@ def _opened(file, name: str = "") -> Iterator[PIL.Image.Image]:
     """An image file of which only the header is read; all errors become ValueErrors."""
     name = name or str(file)
     try:
-        with PIL.Image.open(file) as picture:
+        with files.open_image(file) as picture:
             yield picture
     except PIL.UnidentifiedImageError:
         raise ValueError(
@@ -182,7 +191,7 @@ def _opened(file, name: str = "") -> Iterator[PIL.Image.Image]:
         raise ValueError(f"{name} cannot be read: {reason}.") from error
 
 
-def _parts(name: str) -> list[str]:
+def parts_of(name: str) -> list[str]:
     """The sources that a name joins: all known, and all to be used for the same."""
     if _is_folder(name):
         return [name]
@@ -208,31 +217,37 @@ def _is_folder(name: str) -> bool:
 def _open_part(name: str, data_dir) -> Source:
     if name.startswith("tfds:"):
         return _open_tfds(name, data_dir)
-    if name in SETS:
-        files = _set_files(name, data_dir)
-        names = [file.stem for file in files]
-        suffixes = SETS[name].halved
+    known = name in SETS
+    if known:
+        paths = _set_files(name, data_dir)
+        names = [path.stem for path in paths]
+        halved = [path.suffix.lower() in SETS[name].halved for path in paths]
     else:
-        suffixes = ()
         folder = pathlib.Path(name).expanduser()
-        files = _image_files(folder)
-        if not files:
-            raise ValueError(f"{folder} holds no image file ({', '.join(SUFFIXES)}).")
+        paths = _image_files(folder)
+        if not paths:
+            kinds = ", ".join(sorted(files.READABLE))
+            raise ValueError(f"{folder} holds no image file ({kinds}).")
         name = folder.resolve().name  # cards and tables tell no paths
-        names = [file.relative_to(folder).as_posix() for file in files]
-    halved = [file.suffix.lower() in suffixes for file in files]
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        halved = [False] * len(paths)
+    sizes, reasons = _sizes(paths, decode=not known)
+    if known and reasons:
+        text = f"{len(reasons)} of the {len(paths)} files of {name} are bad:"
+        raise ValueError("\n".join([text, *reasons.values()]))
     sizes = [
         image.resized_size(size, 0.5) if half else size
-        for size, half in zip(_file_sizes(files), halved)
+        for size, half in zip(sizes, halved)
     ]
 
     def read(index):
-        pixels = read_pixels(files[index])
+        pixels = read_pixels(paths[index])
         if halved[index]:
             pixels = image.to_uint(image.resize(image.from_uint(pixels), 0.5))
         return pixels
 
-    return Source(name, tuple(names), read, np.array(sizes, np.int32))
+    source = Source(name, tuple(names), read, np.array(sizes, np.int32))
+    return without(source, reasons)
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -240,39 +255,49 @@ def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in files.READABLE
         and not file.is_dir()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     )
 
 
-def _file_sizes(files: list[pathlib.Path]) -> list[tuple[int, int]]:
-    """(height, width) of each, from the headers; all unreadable files in one error."""
-    sizes, errors = [], []
-    for file in files:
-        try:
-            with _opened(file) as picture:
-                sizes.append((picture.height, picture.width))
-        except ValueError as error:
-            errors.append(str(error))
-    if errors:
-        raise ValueError(
-            "\n".join([f"{len(errors)} of {len(files)} image files are bad:", *errors])
-        )
-    return sizes
+def _sizes(
+    paths: list[pathlib.Path], *, decode: bool
+) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """(height, width) of each file, and index -> reason of those that are bad.
+
+    Headers alone tell the size, but only decoding shows that a file is whole.
+    """
+
+    def size(path):
+        if decode:
+            return read_pixels(path).shape[:2]
+        with _opened(path) as picture:
+            return picture.height, picture.width
+
+    sizes, reasons = [(0, 0)] * len(paths), {}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        futures = [pool.submit(size, path) for path in paths]
+        bar = tqdm.tqdm(futures, "checking images", leave=False, disable=None)
+        for i, future in enumerate(bar):
+            try:
+                sizes[i] = future.result()
+            except ValueError as error:
+                reasons[i] = str(error)
+    return sizes, reasons
 
 
-def _data_dirs(data_dir=None) -> list[pathlib.Path]:
+def data_dirs(data_dir=None) -> list[pathlib.Path]:
     """Where sets are searched, in this order, and fetched to: the first."""
     places = [data_dir, os.environ.get("JAXSR_DATA"), "~/.cache/jaxsr/data"]
     return [pathlib.Path(place).expanduser() for place in places if place]
 
 
-def _set_folder(name: str, data_dir=None) -> pathlib.Path:
+def set_folder(name: str, data_dir=None) -> pathlib.Path:
     folder = SETS[name].folder
     if folder == SKIMAGE:
         return pathlib.Path(_extra("skimage").__file__).parent / "data"
-    places = [place / folder for place in _data_dirs(data_dir)]
+    places = [place / folder for place in data_dirs(data_dir)]
     for place in places:
         if place.is_dir():
             return place
@@ -283,7 +308,7 @@ def _set_folder(name: str, data_dir=None) -> pathlib.Path:
 
 
 def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
-    entry, folder = SETS[name], _set_folder(name, data_dir)
+    entry, folder = SETS[name], set_folder(name, data_dir)
     if entry.files:
         return [folder / file for file in entry.files]
     files = _image_files(folder)
@@ -313,7 +338,7 @@ def _extra(module: str):
         ) from error
 
 
-def _tfds_builder(name: str, data_dir):
+def tfds_builder(name: str, data_dir):
     """The TFDS builder of "tfds:NAME[/config][:split]", and the split."""
     tfds = _extra("tensorflow_datasets")
     dataset, _, split = name.removeprefix("tfds:").partition(":")
@@ -326,7 +351,7 @@ def _tfds_builder(name: str, data_dir):
 def _open_tfds(name: str, data_dir) -> Source:
     """A TFDS image set by random access; Pillow decodes, as for all sources."""
     tfds = _extra("tensorflow_datasets")
-    builder, split = _tfds_builder(name, data_dir)
+    builder, split = tfds_builder(name, data_dir)
     if not builder.is_prepared():
         raise DataNotFound(
             f"{name} is not prepared at {builder.data_dir}. `jaxsr prepare {name}` "
@@ -362,140 +387,6 @@ def manifest() -> dict:
     """Where sets are found: folder -> repository, commit, checksums of each file."""
     file = importlib.resources.files("jaxsr.data") / "image_sets.json"
     return json.loads(file.read_text())["sets"]
-
-
-def verify(name: str, data_dir: str | os.PathLike | None = None) -> list[str]:
-    """Names of the images of a set that are missing or not the published ones."""
-    wrong = []
-    for part in _parts(name):
-        if part not in SETS or SETS[part].folder not in manifest():
-            raise ValueError(f"the checksums of {part} are not known.")
-        folder = _set_folder(part, data_dir)
-        entries = manifest()[SETS[part].folder]["images"]
-        wrong += [entry["name"] for entry in entries if not _is_there(folder, entry)]
-    return wrong
-
-
-def fetch(
-    name: str,
-    data_dir: str | os.PathLike | None = None,
-    *,
-    url: str = "https://raw.githubusercontent.com",
-    progress: bool = True,
-) -> list[pathlib.Path]:
-    """The folders of a set, after fetching into them every file that is not there.
-
-    A file there with the right content is kept, whatever its format; one with the wrong
-    content is replaced. Stopped at any moment, the next call goes on. A "tfds:" set is
-    downloaded and prepared by TFDS.
-
-    Args:
-        data_dir: the folders go in here; by default into $JAXSR_DATA, without that into
-            ~/.cache/jaxsr/data.
-        url: server of {repository}/{commit}/{path}.
-
-    Raises:
-        FetchError: some files could not be had; each is named on the terminal. The rest
-            was fetched, unless not a single one could be had.
-        DataNotFound: the set has no place to be fetched from, and is not there.
-    """
-    root = _data_dirs(data_dir)[0]
-    folders, jobs = [], []
-    for part in _parts(name):
-        if part.startswith("tfds:"):
-            builder, _ = _tfds_builder(part, data_dir)
-            builder.download_and_prepare(file_format="array_record")
-            folders.append(pathlib.Path(builder.data_dir))
-        elif part in SETS and SETS[part].folder in manifest():
-            folder = root / SETS[part].folder
-            folders.append(folder)
-            found = manifest()[folder.name]
-            base = f"{url}/{found['repository']}/{found['commit']}"
-            for entry in found["images"]:
-                address = f"{base}/{urllib.parse.quote(entry['path'])}"
-                jobs.append((address, entry, folder))
-        else:
-            known = part in SETS
-            folders.append(_set_folder(part, data_dir) if known else pathlib.Path(part))
-    if jobs:
-        _run(jobs, name, progress)
-    return folders
-
-
-def _run(jobs: list[tuple], name: str, progress: bool) -> None:
-    """Fetches in parallel; gives up early where nothing at all can be had."""
-    pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
-    try:
-        addresses = {pool.submit(_fetch_image, *job): job[0] for job in jobs}
-        finished = concurrent.futures.as_completed(addresses)
-        failures = []
-        for done, future in enumerate(
-            tqdm.tqdm(finished, name, len(jobs), unit="file", disable=not progress), 1
-        ):
-            if error := future.exception():
-                failures.append(f"{addresses[future]}: {error}")
-                tqdm.tqdm.write(failures[-1], file=sys.stderr)
-            if len(failures) == done == WORKERS:
-                break
-    finally:
-        pool.shutdown(cancel_futures=True)
-    if failures:
-        missing = sum(
-            future.cancelled() or bool(future.exception()) for future in addresses
-        )
-        raise FetchError(
-            f"{missing} of {len(jobs)} files of {name} could not be fetched, first "
-            f"{failures[0]}. The same command tries the missing ones again."
-        )
-
-
-def _fetch_image(address: str, entry: dict, folder: pathlib.Path) -> None:
-    if _is_there(folder, entry):
-        return
-    content = _download(address)
-    if _sha256(content) != entry["sha256"]:
-        raise ValueError(
-            f"its sha256 must be {entry['sha256']}; got {_sha256(content)}"
-        )
-    target = folder / f"{entry['name']}{pathlib.PurePath(entry['path']).suffix}"
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f"{target.name}.{os.getpid()}.part")
-    aside.write_bytes(content)
-    aside.replace(target)
-    for wrong in set(_copies(folder, entry)) - {target}:
-        wrong.unlink()
-
-
-def _download(address: str) -> bytes:
-    for pause in (*PAUSES, None):
-        try:
-            with urllib.request.urlopen(address, timeout=30) as response:
-                return response.read()
-        except (OSError, http.client.HTTPException) as error:
-            code = getattr(error, "code", None)  # of an answer; others can't be reached
-            if pause is None or code in range(400, 500) and code != 429:
-                raise
-            time.sleep(pause)
-
-
-def _copies(folder: pathlib.Path, entry: dict) -> list[pathlib.Path]:
-    files = folder.glob(f"{entry['name']}.*")
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
-def _is_there(folder: pathlib.Path, entry: dict) -> bool:
-    """Whether a folder holds the very file, or another one of the same pixels."""
-    for file in _copies(folder, entry):
-        if _sha256(file.read_bytes()) == entry["sha256"]:
-            return True
-        with contextlib.suppress(ValueError):
-            if _sha256(read_pixels(file).tobytes()) == entry["pixels_sha256"]:
-                return True
-    return False
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 SETS: dict[str, ImageSet] = {
