@@ -14,8 +14,8 @@ import jax
 import optax
 from flax import traverse_util
 
-from jaxsr import files, losses, models, objectives, optim, weights
-from jaxsr.data import fetching, pairs, patches, sources
+from jaxsr import files, image, losses, models, objectives, optim, weights
+from jaxsr.data import fetching, patches, sources
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
 PRECISIONS = {
@@ -44,7 +44,7 @@ def check(config: dict) -> None:
     for name, value, known in (
         ("loss", config["loss"], losses.LOSSES),
         ("precision", config["precision"], PRECISIONS),
-        ("color", config["color"], pairs.COLORS),
+        ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "random")),
     ):

@@ -16,6 +16,8 @@ import scipy.sparse
 
 Array = np.ndarray | jax.Array
 
+CHANNELS = {"rgb": 3, "y": 1}  # color -> channels
+
 
 def _namespace(x: Array):
     return jnp if isinstance(x, jax.Array) else np

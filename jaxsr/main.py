@@ -32,6 +32,15 @@ def _integer(variable: str) -> int | None:
     return None if value is None else int(value)
 
 
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:  # how a misspelt setting shows
+        while isinstance(error, Exception):  # one may be wrapped in the other
+            error = error.args[0]
+        sys.exit(f"error: the config has no setting {'. '.join(error.splitlines())}")
+
+
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
@@ -55,4 +64,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=_parse)

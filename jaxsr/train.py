@@ -20,9 +20,19 @@ from clu import parameter_overview
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import build, checkpoint, evaluate, files, logs, models, report, weights
+from jaxsr import (
+    build,
+    checkpoint,
+    evaluate,
+    files,
+    image,
+    logs,
+    models,
+    report,
+    weights,
+)
 from jaxsr import step as steps
-from jaxsr.data import pairs, patches, sources
+from jaxsr.data import patches, sources
 
 MODEL = "model.safetensors"  # in the workdir
 
@@ -122,7 +132,7 @@ class _Run:
             donate_argnums=0,
         )
 
-        patch, channels = config["data"]["patch"], pairs.COLORS[config["color"]]
+        patch, channels = config["data"]["patch"], image.CHANNELS[config["color"]]
         variables = self.net.init(
             jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
         )

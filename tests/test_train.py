@@ -253,7 +253,8 @@ def test_a_wrong_setting_is_answered_with_the_right_ones(
 def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):
     out = run(folders, tmp_path / "run", data__patchh=3)
     assert out.returncode == 1
-    assert 'Did you mean "patch"' in out.stderr, out.stderr
+    assert "has no setting 'patchh'. Did you mean \"patch\"" in out.stderr, out.stderr
+    assert "Traceback" not in out.stderr
 
 
 def test_a_workdir_of_another_run_is_refused(whole, folders):

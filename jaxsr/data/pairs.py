@@ -7,8 +7,6 @@ import numpy as np
 
 from jaxsr import image
 
-COLORS = {"y": 1, "rgb": 3}  # color -> channels
-
 
 def make_pair(
     pixels: np.ndarray, scale: int, *, color: str, input: str, blur: float = 0.0
@@ -26,8 +24,10 @@ def make_pair(
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
     """
-    if color not in COLORS:
-        raise ValueError(f"color must be one of {sorted(COLORS)}; got {color!r}.")
+    if color not in image.CHANNELS:
+        raise ValueError(
+            f"color must be one of {sorted(image.CHANNELS)}; got {color!r}."
+        )
     if input not in ("interpolated", "low"):
         raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
     if color == "y":

@@ -16,7 +16,7 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxsr import files, models
+from jaxsr import files, image, models
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = ".safetensors"
@@ -176,17 +176,13 @@ def _net(card):
 
 
 def _channels(color):
-    if color not in CHANNELS:
-        raise ValueError(f"color must be one of {sorted(CHANNELS)}; got {color!r}.")
-    return CHANNELS[color]
+    if color not in image.CHANNELS:
+        raise ValueError(
+            f"color must be one of {sorted(image.CHANNELS)}; got {color!r}."
+        )
+    return image.CHANNELS[color]
 
 
 def _shapes(variables):
     flat = traverse_util.flatten_dict(variables, sep="/")
     return {name: tuple(x.shape) for name, x in flat.items()}
-
-
-CHANNELS = {
-    "y": 1,
-    "rgb": 3,
-}
