@@ -29,7 +29,7 @@ FREE = (
     "checkpoint",
     "data.backend",
     "data.dir",
-    "data.name",  # the images themselves are compared
+    "data.name",  # what images it has, by name and size, is compared
     "data.strict",
     "evaluation",
     "log_every",
@@ -50,7 +50,11 @@ def check(config: dict) -> None:
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
+    for section in ("network", "schedule", "optim", "objective"):
+        if "name" not in config[section]:
+            raise ValueError(f"{section} must have a name; got {config[section]}.")
     for name, value in (
+        ("accumulate", config["accumulate"]),
         ("epochs", config["epochs"]),
         ("log_every", config["log_every"]),
         ("updates_per_dispatch", config["updates_per_dispatch"]),
@@ -58,8 +62,9 @@ def check(config: dict) -> None:
     ):
         if not value > 0:
             raise ValueError(f"{name} must be positive; got {value}.")
-    if not all(isinstance(s, int) and s >= 1 for s in data["scales"]):
-        raise ValueError(f"data.scales must be integers of 1 up; got {data['scales']}.")
+    scales = data["scales"]
+    if not scales or not all(isinstance(s, int) and s >= 1 for s in scales):
+        raise ValueError(f"data.scales must be integers of 1 up; got {scales}.")
     if "dtype" in config["network"]:
         raise ValueError("network.dtype is not for configs: set precision.")
     net = models.make(**config["network"])
@@ -255,8 +260,8 @@ def warm_start(variables: dict, path: str) -> dict:
             f"no tensor of {path} fits this network: expected some of {sorted(flat)}, "
             f"found {sorted(theirs)}."
         )
-    left = sorted(set(flat) - set(taken))
-    logging.info("Starts from %s, but for %s.", path, left or "nothing")
+    if left := sorted(set(flat) - set(taken)):
+        logging.warning("%s gives all but %s.", path, ", ".join(left))
     return traverse_util.unflatten_dict(flat | taken, sep="/")
 
 

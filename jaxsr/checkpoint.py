@@ -9,6 +9,7 @@ import pathlib
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from jaxsr.step import TrainState
@@ -24,7 +25,8 @@ def open_directory(
     """The manager of a directory's checkpoints, which is made where it is missing.
 
     Args:
-        keep: how many of the newest stay, beside the best by validation PSNR.
+        keep: how many of the newest stay, beside the best by validation PSNR among
+            those saved with one.
     """
     if keep < 1:
         raise ValueError(f"keep must be at least 1; got {keep}.")
@@ -154,6 +156,8 @@ def _put_aside(manager, step):
     damaged = next(directory / n for n in names if not (directory / n).exists())
     if jax.process_index() == 0:
         (directory / str(step)).rename(damaged)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"{step} put aside")
     manager.reload()
     return damaged
 

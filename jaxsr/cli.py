@@ -22,6 +22,8 @@ def _evaluate(args) -> int:
 
     model = weights.load(args.model)
     scales = args.scales or model.card["scales"]
+    if not scales:
+        raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
     sets = [evaluate.measurable(source, scales) for source in opened]
     rows = evaluate.compare(model, sets, scales)
@@ -98,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", help="also write every image's score to this file")
 
     sub = command(_import, "import", "Turn an authors' weight file into a model.")
-    sub.add_argument("file", help="as published (.mat, .caffemodel)")
+    sub.add_argument("file", help="as published (.mat, .caffemodel, .npz, .pb, .pth)")
     sub.add_argument("out", help="the .safetensors file to write")
     sub.add_argument("--network", required=True, help="whose weights they are")
 
@@ -130,8 +132,8 @@ def main(argv: list[str] | None = None) -> int:
     keep_compiled()
     try:
         return args.run(args)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

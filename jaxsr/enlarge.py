@@ -361,11 +361,13 @@ def _walk(
     for root, folders, names in os.walk(folder, onerror=fail):
         root = pathlib.Path(root)
         folders[:] = sorted(f for f in folders if (root / f).resolve() != output)
-        for path in (root / name for name in sorted(names)):
+        paths = [root / name for name in sorted(names)]
+        originals = {path.stem + ending for path in paths}
+        for path in paths:
             is_image = (
                 path.suffix.lower() in files.READABLE and not path.name.startswith(".")
             )
-            if is_image and not (beside and path.stem.endswith(ending)):
+            if is_image and not (beside and path.stem in originals):
                 yield path
 
 

@@ -54,7 +54,14 @@ def main(argv: list[str]) -> None:
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     try:
         train.train(_CONFIG.value, _WORKDIR.value or f"runs/{name}")
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+    except (
+        ValueError,
+        OSError,
+        ImportError,
+        MemoryError,
+        FloatingPointError,
+        RuntimeError,
+    ) as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise
         sys.exit(f"error: {error}\n(JAXSR_TRACEBACK=1 shows where.)")

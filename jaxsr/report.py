@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from jaxsr import image
+from jaxsr import files, image
 from jaxsr.evaluate import PROTOCOLS, Score
 
 # network -> where `published.json` has the figures of its paper
@@ -80,7 +80,7 @@ def write_json(path: str | pathlib.Path, scores: Iterable[Score], **facts) -> No
         for score in scores
     ]
     text = json.dumps({**facts, "scores": scores}, indent=1, allow_nan=False)
-    pathlib.Path(path).write_text(text + "\n")
+    files.write_text(path, text + "\n")
 
 
 def crops(

@@ -2,14 +2,12 @@
 
 import contextlib
 import fcntl
-import hashlib
 import itertools
 import logging
 import os
 import pathlib
 import signal
 import sys
-import tempfile
 import time
 
 import jax
@@ -55,8 +53,10 @@ def train(config, workdir: str | os.PathLike) -> None:
     """
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
+    run = _Run(config, workdir)
+    build.claim(workdir, run.identity)
     with _alone(workdir):
-        run = _Run(config, workdir)
+        run.restore()
         with _Interrupt() as interrupt:
             try:
                 run.go(interrupt)
@@ -79,17 +79,20 @@ def _alone(workdir: pathlib.Path):
     if jax.process_index() != 0:
         yield
         return
-    name = hashlib.sha256(str(workdir.resolve()).encode()).hexdigest()[:16]
-    with open(pathlib.Path(tempfile.gettempdir()) / f"jaxsr-{name}.lock", "a") as lock:
+    with open(workdir / ".lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"another process is training in {workdir}.") from error
+        except OSError as error:  # some network file systems cannot
+            logging.warning(
+                "%s cannot be locked (%s): start no second run.", workdir, error
+            )
         yield
 
 
 class _Run:
-    """Everything that is set up once, and the loop over it."""
+    """Everything that is set up once, without touching the workdir; and the loop."""
 
     def __init__(self, config: dict, workdir: pathlib.Path):
         build.check(config)
@@ -104,12 +107,11 @@ class _Run:
         self.validation = evaluate.measurable(self.validation, scales)
         for reason in self.source.left_out + self.validation.left_out:
             _say(f"Left out: {reason}")
-        for name in config["evaluation"]["sets"]:
-            sources.split_of(name)  # a wrong name now, not after the training
+        _benchmarks(config)  # what is wrong with them now, not after the training
         self.identity = build.identity(config, self.source)
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
-        tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
+        self.tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
         self.total = max(1, round(config["epochs"] * self.plan.epoch))
         on_cpu = jax.default_backend() == "cpu"
         # Batches of different sizes cannot be stacked.
@@ -123,7 +125,7 @@ class _Run:
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
         train_step = steps.make_train_step(
-            build.make_objective(config), tx, ema_decay=config["ema_decay"]
+            build.make_objective(config), self.tx, ema_decay=config["ema_decay"]
         )
         self.update = jax.jit(
             steps.make_train_steps(train_step, self.feed.cut, single=on_cpu),
@@ -132,18 +134,20 @@ class _Run:
             donate_argnums=0,
         )
 
+    def restore(self) -> None:
+        """Takes the newest checkpoint of the workdir, or the state of a new run."""
+        config = self.config
         patch, channels = config["data"]["patch"], image.CHANNELS[config["color"]]
         variables = self.net.init(
             jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
         )
-        if config["start"]:
-            variables = build.warm_start(variables, config["start"])
-        state = steps.init_state(variables, tx, ema=config["ema_decay"] > 0)
-        self.state = jax.device_put(state, self.replicated)
-        build.claim(workdir, self.identity)
         self.manager = checkpoint.open_directory(
-            workdir / "checkpoints", keep=config["checkpoint"]["keep"]
+            self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
         )
+        if config["start"] and not self.manager.all_steps():
+            variables = build.warm_start(variables, config["start"])
+        state = steps.init_state(variables, self.tx, ema=config["ema_decay"] > 0)
+        self.state = jax.device_put(state, self.replicated)
         restored = checkpoint.restore(self.manager, self.state)
         if restored is not None:
             self.state = restored
@@ -151,14 +155,14 @@ class _Run:
         self.best = self._best_so_far()
         self.log = None
         if jax.process_index() == 0:
-            self.log = logs.Log(workdir, step=self.step, every=config["log_every"])
+            self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
         _say(parameter_overview.get_parameter_overview(variables["params"]))
         if self.plan.without:
             _say(f"{self.plan.without} images are too small for a patch.")
         _say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
-            f"{devices} x {jax.devices()[0].device_kind}; "
+            f"{jax.device_count()} x {jax.devices()[0].device_kind}; "
             f"{self.total} updates, {self.step} of them done."
         )
 
@@ -176,7 +180,10 @@ class _Run:
             disable=None if self.log else True,  # None: only in a terminal
         )
         if self._is_due() and not self._is_validated():
-            self._write_model(self._validate(interrupt))
+            self._keep(self._validate(interrupt))
+            if stop := _agree(interrupt.number, False)[0]:
+                interrupt.number = stop
+                return
         with self.bar:
             while self.step < self.total:
                 count = min(self.each - self.step % self.each, self.total - self.step)
@@ -185,11 +192,11 @@ class _Run:
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
                 self._read(pending)
-                pending, psnr = (self.step - count, metrics), None
+                pending, scores = (self.step - count, metrics), {}
                 due = self._is_due()
                 if due:
                     self._read(pending)
-                    pending, psnr = None, self._validate(interrupt)
+                    pending, scores = None, self._validate(interrupt)
                 waited = time.monotonic() - saved_at
                 stop, late = _agree(
                     interrupt.number, waited > 60 * self.config["checkpoint"]["minutes"]
@@ -198,8 +205,10 @@ class _Run:
                     self._read(pending)
                     pending = None
                     # The model first: killed in between, the run makes it again.
-                    self._write_model(psnr)
-                    checkpoint.save(self.manager, self.state, psnr=psnr)
+                    self._keep(scores)
+                    checkpoint.save(
+                        self.manager, self.state, psnr=scores.get("validation_psnr")
+                    )
                     saved_at = time.monotonic()
                 if stop:
                     interrupt.number = stop
@@ -217,7 +226,7 @@ class _Run:
         """Whether this step's validation was done before the run was interrupted."""
         records = logs.read(self.workdir) if self.log else []
         done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
-        return bool(_from_first(done and (self.workdir / MODEL).exists()))
+        return bool(_from_first(done and self.best is not None))
 
     def _put(self, batches):
         """Stacks the inputs of several updates and spreads them over the devices."""
@@ -232,11 +241,13 @@ class _Run:
             return
         step, metrics = pending
         metrics = jax.device_get(metrics)
-        finite = np.isfinite(metrics["loss"])
+        finite = np.isfinite(metrics["loss"]) & np.isfinite(metrics["gradient_norm"])
         if not finite.all():
+            i = int(np.argmin(finite))
             raise FloatingPointError(
-                f"the loss is {metrics['loss'][~finite][0]} at update "
-                f"{step + int(np.argmin(finite)) + 1}. The last good checkpoint is "
+                f"the loss is {metrics['loss'][i]} and the norm of its gradient "
+                f"{metrics['gradient_norm'][i]} at update {step + i + 1}. The last "
+                f"good checkpoint is "
                 f"that of update {self.manager.latest_step()} in "
                 f"{self.manager.directory}. A lower learning rate or a tighter "
                 "clip may help."
@@ -251,9 +262,7 @@ class _Run:
                 record["images_per_second"] = self._speed()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
-                    print(
-                        f"update {step + i + 1}: loss {record['loss']:.4g}", flush=True
-                    )
+                    _say(f"update {step + i + 1}: loss {record['loss']:.4g}")
         self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
         self.bar.update(len(finite))
 
@@ -263,9 +272,12 @@ class _Run:
         updates, seconds = np.subtract(self.since, since)
         return float(updates * self.plan.batch / max(seconds, 1e-9))
 
-    def _validate(self, interrupt: "_Interrupt") -> float | None:
-        """Mean PSNR in dB over validation images and scales; None if interrupted."""
-        psnr = np.nan
+    def _validate(self, interrupt: "_Interrupt") -> dict[str, float]:
+        """Mean PSNR in dB of the validation images, in all and by scale.
+
+        Empty if interrupted; all but "validation_psnr" on the first process alone.
+        """
+        scores = {}
         if self.log is not None:
             scales = self.config["data"]["scales"]
             means = []
@@ -278,14 +290,27 @@ class _Run:
                 # A blank image is restored exactly, to an infinite PSNR.
                 psnr = float(min(np.mean([row.psnr for row in means]), 100.0))
                 scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
-                self.log.write(self.step, {"validation_psnr": psnr, **scores})
-                self.log.write_images(self.step, {"bicubic, ours, true": self._strip()})
-                tqdm.tqdm.write(
-                    f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
-                    f"{self.validation.name} {psnr:.3f} dB"
-                )
-        psnr = float(_from_first(psnr))
-        return None if np.isnan(psnr) else psnr
+                scores["validation_psnr"] = psnr
+        psnr = float(_from_first(scores.get("validation_psnr", np.nan)))
+        return {} if np.isnan(psnr) else scores | {"validation_psnr": psnr}
+
+    def _keep(self, scores: dict[str, float]) -> None:
+        """Keeps the best model by validation; before the first one, the newest.
+
+        What `_validate` found is noted last: killed in between, the run finds it again.
+        """
+        psnr = scores.get("validation_psnr")
+        if self.best is None if psnr is None else psnr > (self.best or -np.inf):
+            self.best = psnr
+            if self.log is not None:
+                weights.save(self.workdir / MODEL, self._model(psnr))
+        if self.log is not None and scores:
+            self.log.write(self.step, scores)
+            self.log.write_images(self.step, {"bicubic, ours, true": self._strip()})
+            _say(
+                f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
+                f"{self.validation.name} {psnr:.3f} dB"
+            )
 
     def _strip(self) -> np.ndarray:
         """[1, side, 3 * side, 1]: where bicubic is furthest off on the first image."""
@@ -320,14 +345,6 @@ class _Run:
         same = validation.get("data") == self.validation.name
         return validation.get("psnr") if same else None
 
-    def _write_model(self, psnr: float | None) -> None:
-        """Keeps the best model by validation; before the first one, the newest."""
-        better = self.best is None if psnr is None else psnr > (self.best or -np.inf)
-        if better:
-            self.best = psnr
-            if self.log is not None:
-                weights.save(self.workdir / MODEL, self._model(psnr))
-
 
 class _Interrupt:
     """Notes SIGINT and SIGTERM, so that the loop can save and leave."""
@@ -344,7 +361,9 @@ class _Interrupt:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
-        _say("\nSaving, then leaving; a second signal leaves at once.")
+        # Neither print nor an error: the loop may be printing, or its reader be gone.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nSaving, then leaving; a second signal leaves at once.\n")
 
     def __exit__(self, *exception):
         for number, handler in self._before.items():
@@ -358,12 +377,7 @@ def finish(config: dict, workdir: pathlib.Path) -> tuple[str, ...]:
     """
     path = workdir / MODEL
     model = weights.load(path)
-    benchmarks = []
-    for name in config["evaluation"]["sets"]:
-        try:
-            benchmarks.append(sources.open_source(name, config["data"]["dir"] or None))
-        except sources.DataNotFound as error:
-            logging.info("Left out of the table: %s", error)
+    benchmarks = _benchmarks(config)
     if not benchmarks:
         benchmarks = [build.open_data(config["data"], config["validation"]["name"])[1]]
     scales = config["data"]["scales"]
@@ -397,6 +411,17 @@ def finish(config: dict, workdir: pathlib.Path) -> tuple[str, ...]:
     return left_out
 
 
+def _benchmarks(config: dict) -> list[sources.Source]:
+    """The benchmark sets of a config that are on this machine."""
+    found = []
+    for name in config["evaluation"]["sets"]:
+        try:
+            found.append(sources.open_source(name, config["data"]["dir"] or None))
+        except sources.DataNotFound as error:
+            _say(f"Not in the table of results: {error}")
+    return found
+
+
 def _agree(number: int, late: bool) -> tuple[int, bool]:
     """The signal and the need to save, if any process has them."""
     if jax.process_count() > 1:
@@ -413,5 +438,14 @@ def _from_first(value):
 
 
 def _say(text: str) -> None:
-    if jax.process_index() == 0:
-        print(text, flush=True)
+    """Prints above the progress bar, on the first process.
+
+    Where nobody reads any more (Ctrl-C also ends the `tee` of a pipe), saving goes on.
+    """
+    if jax.process_index() != 0:
+        return
+    try:
+        tqdm.tqdm.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -278,13 +278,31 @@ def test_a_second_run_is_kept_out_of_a_workdir(folders, tmp_path):
     assert "another process is training in" in second.stderr
 
 
-def test_a_model_that_was_lost_at_the_end_is_made_again(whole, folders, tmp_path):
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_a_model_that_was_lost_or_cut_at_the_end_is_made_again(
+    whole, folders, tmp_path, kept
+):
     workdir = tmp_path / "run"
     shutil.copytree(whole[0], workdir)
-    (workdir / "model.safetensors").unlink()
+    path = workdir / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    if not kept:
+        path.unlink()
     out = run(folders, workdir, **LONG)
     assert out.returncode == 0, out.stderr
     assert model(workdir).card["step"] == 80 and model(workdir).card["scores"]
+
+
+def test_ctrl_c_saves_though_nobody_reads_any_more(folders, tmp_path):
+    run = start(folders, tmp_path, **LONG | {"epochs": 10_000})
+    for line in run.stdout:
+        if line.startswith("update 5:"):
+            break
+    run.stdout.close()  # as of `| tee`, which Ctrl-C ends too
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 130
+    steps = [int(p.name) for p in (tmp_path / "checkpoints").iterdir()]
+    assert max(steps) >= 5
 
 
 def test_bad_images_are_named_and_counted_and_the_rest_is_done(folders, tmp_path):
