@@ -2,8 +2,10 @@
 
     python -m jaxsr.main --config experiments/fsrcnn.py
 
-The second stage goes on from it: fsrcnn_general.py. Another scale trains only the
-deconvolution: fsrcnn_transfer.py.
+As in the authors' scripts the first layer sees 11x11 pixels without padding, and 7x7
+are enlarged: to 21x21, of which they compare 19x19. 1000 epochs are our guess at their
+"until saturation". The second stage goes on from it: fsrcnn_general.py. Another scale
+trains only the deconvolution: fsrcnn_transfer.py.
 """
 
 from experiments import base
@@ -13,11 +15,12 @@ def get_config():
     config = base.get_config()
     config.epochs = 1000.0
     config.network = {"name": "fsrcnn", "scale": 3}
+    config.in_training = {"padding": "valid"}
     config.optim = {"name": "sgd", "momentum": 0.9, "rates": (("deconv", 0.1),)}
     config.schedule = {"name": "constant", "learning_rate": 1e-3}
     config.data.name = "T91"
     config.data.scales = (3,)
-    config.data.patch = 7
+    config.data.patch = 11
     config.data.stride = 4
     config.data.batch = 128
     config.data.reduced = (1.0, 0.9, 0.8, 0.7, 0.6)

@@ -8,6 +8,7 @@ from experiments import fsrcnn
 
 def get_config():
     config = fsrcnn.get_config()
+    config.in_training = {}
     config.optim = {"name": "adam"}
     config.schedule = {"name": "cosine", "learning_rate": 0.002}
     config.ema_decay = 0.999

@@ -15,5 +15,5 @@ def get_config():
     rates = (*((name, 0.0) for name in frozen), ("deconv", 0.1))
     config.optim = {"name": "sgd", "momentum": 0.9, "rates": rates}
     config.data.scales = (2,)
-    config.data.patch = 10
+    config.data.patch = 14
     return config

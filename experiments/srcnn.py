@@ -12,7 +12,7 @@ from experiments import base
 
 def get_config():
     config = base.get_config()
-    config.epochs = 80_000.0
+    config.epochs = 87_720.0  # of 171 updates
     config.network = {"name": "srcnn", "sides": (9, 5, 5), "widths": (64, 32)}
     config.in_training = {"padding": "valid"}
     config.optim = {

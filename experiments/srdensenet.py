@@ -2,7 +2,8 @@
 
     python -m jaxsr.main --config experiments/srdensenet.py
 
-The paper trains on 50,000 images of ImageNet; here on all that is at hand.
+The paper trains on 50,000 images of ImageNet; here on all that is at hand, of which an
+epoch is some 380 updates, about a fiftieth of theirs.
 """
 
 from experiments import base

@@ -8,8 +8,8 @@ def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Half the sum of squared errors over all pixels of each image.
 
     Averaged over the batch it is Caffe's EuclideanLoss, for which the learning rates of
-    SRCNN, VDSR, DRCN and DRRN are meant: its gradient is H * W * C / 2 times that of
-    `mse`.
+    SRCNN, FSRCNN, VDSR, DRCN and DRRN are meant: its gradient is H * W * C / 2 times
+    that of `mse`.
     """
     _check(sr, hr)
     return 0.5 * jnp.sum((sr - hr) ** 2, axis=(1, 2, 3))

@@ -55,11 +55,11 @@ def recursive(net: nn.Module, loss: Callable, *, updates: int) -> Objective:
     """alpha times the mean loss of DRCN's recursions, 1 - alpha times the ensemble's.
 
     Args:
-        net: its method `recursions` gives all images [D, B, H, W, C] and their mean
+        net: its method `recursions` gives all images [D, B, H, W, C] and their sum
             by the learned weights [B, H, W, C].
         loss: (sr, hr) -> [B].
-        updates: alpha falls linearly from 1 to 0 over these; the paper prints no
-            schedule, so its first third is taken.
+        updates: alpha falls linearly from 1 to 0 over these. The paper prints no
+            schedule.
 
     Source: Kim, Lee and Lee, "Deeply-Recursive Convolutional Network", CVPR 2016.
     """

@@ -78,26 +78,30 @@ def scale_by_name(
     Goes last in a chain. A rate of 0 freezes; a parameter that no name fits keeps 1.
 
     Args:
-        rates: (name, rate) such as (("bias", 0.1), ("conv_2", 0.1)); a name is one part
-            of a parameter's path, as of "conv_2/kernel".
+        rates: (name, rate) such as (("bias", 0.1), ("conv_2/kernel", 0.5)); a name is
+            a parameter's path, or parts of it.
 
     Raises:
         ValueError: at an update, for a name that no parameter has.
     """
     rates = tuple((name, float(rate)) for name, rate in rates)
 
+    def fits(name, path):
+        return f"/{name}/" in f"/{path}/"
+
     def update(updates, params=None):
         del params
-        seen = set()
+        seen = []
 
         def scaled(path, x):
-            parts = [str(getattr(key, "key", key)) for key in path]
-            seen.update(parts)
-            return next((rate for name, rate in rates if name in parts), 1.0) * x
+            path = "/".join(str(getattr(key, "key", key)) for key in path)
+            seen.append(path)
+            return next((rate for name, rate in rates if fits(name, path)), 1.0) * x
 
         result = jax.tree.map_with_path(scaled, updates)
-        if unknown := [name for name, _ in rates if name not in seen]:
-            raise ValueError(f"rates may name any of {sorted(seen)}; got {unknown}.")
+        for name, _ in rates:
+            if not any(fits(name, path) for path in seen):
+                raise ValueError(f"rates may name parts of {seen}; got {name!r}.")
         return result
 
     return optax.stateless(update)

@@ -33,6 +33,23 @@ def test_fsrcnn_output_is_what_it_was(scale, golden):
     np.testing.assert_allclose([y[0, 0], y[middle], y[-1, -1]], golden, rtol=1e-4)
 
 
+def test_without_padding_the_first_layer_sees_two_more_pixels_a_side():
+    net = models.make("fsrcnn", **SMALL)
+    valid = models.make("fsrcnn", padding="valid", **SMALL)
+    x = jax.random.uniform(jax.random.key(0), [1, 30, 26, 1])
+    variables = net.init(jax.random.key(1), x)
+    inside = valid.apply(variables, x)
+    assert inside.shape == (1, 78, 66, 1)
+    border = 3 * (net.halo - 2)
+    np.testing.assert_allclose(
+        inside[:, border:-border, border:-border],
+        net.apply(variables, x)[:, 6 + border : -6 - border, 6 + border : -6 - border],
+        atol=1e-8,
+    )
+    with pytest.raises(ValueError, match="'edge' or 'valid'; got 'zero'"):
+        models.make("fsrcnn", padding="zero").init(jax.random.key(1), x)
+
+
 def test_initialisation_is_the_papers():
     net = models.make("fsrcnn")
     params = net.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1]))["params"]

@@ -74,8 +74,12 @@ def test_rates_are_those_of_the_first_name_in_a_parameters_path():
     np.testing.assert_allclose(updates["conv_0"]["bias"], [-0.1])
     np.testing.assert_allclose(updates["conv_1"]["bias"], [-0.1])
     np.testing.assert_allclose(updates["conv_1"]["kernel"], [0, 0])
-    tx = optim.sgd(lambda count: 1.0, rates=(("conv_7", 0.1),))
-    with pytest.raises(ValueError, match=r"\['bias', 'conv_0'.*'conv_7'"):
+    tx = optim.sgd(lambda count: 1.0, momentum=0.0, rates=(("conv_0/bias", 0.1),))
+    updates, _ = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates["conv_0"]["bias"], [-0.1])
+    np.testing.assert_allclose(updates["conv_1"]["bias"], [-1])
+    tx = optim.sgd(lambda count: 1.0, rates=(("conv", 0.1),))
+    with pytest.raises(ValueError, match=r"\['conv_0/bias', .*got 'conv'"):
         tx.update(params, tx.init(params), params)
 
 

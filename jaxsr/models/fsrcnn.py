@@ -22,8 +22,10 @@ class FSRCNN(nn.Module):
     FSRCNN-s (32, 5, 1) has 4,086. Scales differ in the last layer alone, "deconv": its
     kernel is centred on the middle of the pixels that an input pixel becomes where the
     scale is odd, on the first of them where it is even, as the authors cut their
-    labels. Every layer repeats its border pixels, as the authors' test code does. With
-    a Gaussian of 0.001 in "deconv", sr is about 0 at first.
+    labels. Every layer repeats its border pixels, as the authors' test code does; with
+    padding "valid" the first does not, as in their training, and sr is that of lr
+    without 2 pixels on each side. With a Gaussian of 0.001 in "deconv", sr is about 0
+    at first.
     """
 
     input = "low"
@@ -32,6 +34,7 @@ class FSRCNN(nn.Module):
     width: int = 56
     narrow: int = 12
     depth: int = 4
+    padding: str = "edge"
     dtype: str = "float32"
 
     @property
@@ -51,6 +54,10 @@ class FSRCNN(nn.Module):
     @nn.compact
     def __call__(self, lr: jax.Array) -> jax.Array:
         """Returns sr [B, scale*h, scale*w, C], not clipped, of lr [B, h, w, C]."""
+        if self.padding not in ("edge", "valid"):
+            raise ValueError(
+                f"padding must be 'edge' or 'valid'; got {self.padding!r}."
+            )
         conv = functools.partial(
             nn.Conv,
             padding="VALID",
@@ -64,7 +71,8 @@ class FSRCNN(nn.Module):
         layers += [("expand", 1, self.width)]
         x = lr
         for name, side, width in layers:
-            x = blocks.pad_edges(x, side // 2)
+            if name != "extract" or self.padding == "edge":
+                x = blocks.pad_edges(x, side // 2)
             x = conv(width, (side, side), name=name)(x)
             x = blocks.PReLU(name=f"prelu_{name}")(x)
         x = blocks.ConvTranspose(

@@ -25,7 +25,10 @@ class _Resize(nn.Module):
     scales: tuple[int, ...] = (2, 3, 4, 8)
 
     def __call__(self, lr: jax.Array, *, scale: int | None = None) -> jax.Array:
-        """Returns sr [B, scale*h, scale*w, C] of lr [B, h, w, C]; the largest scale."""
+        """Returns sr [B, scale*h, scale*w, C] of lr [B, h, w, C].
+
+        Without `scale` it is the largest.
+        """
         return image.resize(lr, scale or max(self.scales), method=self.method)
 
 

@@ -31,8 +31,9 @@ class SRDenseNet(nn.Module):
             "all", those of the first layer and every block by way of a 1x1 convolution
             (2,659,585), and each block is given all before it, not the last alone.
         dense: whether each convolution of a block sees the block's input, as in
-            DenseNet, or only the block's first. With width=16 it is the reading of
-            https://github.com/wxywhu/SRDenseNet-pytorch but for its 4x4 kernels.
+            DenseNet, or only the block's first. With width=16 it is close to
+            https://github.com/wxywhu/SRDenseNet-pytorch, which has transposed kernels
+            of 4x4 and no activation after these and after the bottleneck.
         width: channels of the first layer.
         bottleneck: channels of the 1x1 and transposed convolutions.
         dtype: of the activations; parameters and the output stay float32.

@@ -39,7 +39,7 @@ class VDSR(nn.Module):
         conv = functools.partial(
             nn.Conv,
             kernel_size=(3, 3),
-            kernel_init=nn.initializers.he_normal(),  # fan-in, as Caffe's msra
+            kernel_init=nn.initializers.he_normal(),  # fan-in; cut at two sigmas
             dtype=self.dtype,
         )
         x = enlarged
