@@ -52,6 +52,14 @@ def _import(args) -> int:
     return 0
 
 
+def _models(args) -> int:
+    from jaxsr import report
+
+    for line in report.networks(args.name):
+        print(line, flush=True)
+    return 0
+
+
 def _prepare(args) -> int:
     from jaxsr.data import fetching
 
@@ -103,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("file", help="as published (.mat, .caffemodel, .npz, .pb, .pth)")
     sub.add_argument("out", help="the .safetensors file to write")
     sub.add_argument("--network", required=True, help="whose weights they are")
+
+    sub = command(
+        _models, "models", "List the networks, what they cost and from where."
+    )
+    sub.add_argument("name", nargs="*", help="these alone: vdsr, edsr, ...")
 
     sub = command(_prepare, "prepare", "Fetch image sets and check them.")
     sub.add_argument("name", nargs="+", help="291, Set5, Set14, B100, ...")

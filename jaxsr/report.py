@@ -3,12 +3,13 @@
 import importlib.resources
 import json
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from jaxsr import files, image
+from jaxsr import files, image, models, weights
 from jaxsr.evaluate import PROTOCOLS, Score
+from jaxsr.models import catalog
 
 # network -> where `published.json` has the figures of its paper
 PUBLISHED = {
@@ -55,7 +56,7 @@ def table(scores: Iterable[Score], network: str) -> str:
         values = [None if s is None else (s.psnr, s.ssim) for s in cells]
         values.append(published(network, data, scale))
         lines.append([data, f"x{scale}", *map(_cell, values)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(map(_line, lines))
 
 
 def _cell(value):
@@ -63,6 +64,51 @@ def _cell(value):
         return "-"
     psnr, ssim = value
     return f"{psnr:.2f}" if ssim is None else f"{psnr:.2f} / {ssim:.4f}"
+
+
+def networks(names: Iterable[str] = ()) -> Iterator[str]:
+    """Yields the lines of a Markdown table of networks and their papers' variants.
+
+    Multiply-adds, in billions, are those of an image of 1280x720 made from what the
+    network takes; the halo is in pixels of its input. Last are the shipped models.
+
+    Args:
+        names: of `models.MODELS`; without any, all.
+    """
+    for name in names:
+        models.make(name)  # a wrong name before the first line
+    shipped = {name: weights.load(name).net for name in weights.shipped()}
+    header = ["network", "fields", "parameters", "multiply-adds (G)", "halo", "input"]
+    header += ["paper", "trained"]
+    yield _line(header)
+    yield _line(["---"] * len(header))
+    for name, entry in catalog.CATALOG.items():
+        for fields in entry.variants if not names or name in names else ():
+            net = models.make(name, **fields)
+            costs = {
+                scale: catalog.cost(net, image.CHANNELS[entry.color], scale=scale)
+                for scale in getattr(net, "scales", [None])
+            }
+            adds = [
+                f"{cost.multiply_adds / 1e9:,.1f}" + (f" (x{scale})" if scale else "")
+                for scale, cost in costs.items()
+            ]
+            yield _line(
+                [
+                    name,
+                    ", ".join(f"{key}={value}" for key, value in fields.items()),
+                    f"{next(iter(costs.values())).parameters:,}",
+                    ", ".join(adds),
+                    str(net.halo),
+                    net.input,
+                    entry.paper,
+                    ", ".join(key for key, other in shipped.items() if other == net),
+                ]
+            )
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def text(scores: Iterable[Score], card: dict) -> str:

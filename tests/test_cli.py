@@ -107,10 +107,20 @@ def test_errors_are_one_line_with_the_way_out(
     assert error.startswith("error: ") and re.search(message, error), error
 
 
+def test_models_lists_what_the_papers_networks_cost(capsys):
+    assert cli.main(["models", "vdsr", "srcnn"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7 and lines[0].startswith("| network | fields | parameters")
+    row = "| vdsr |  | 665,921 | 612.6 | 20 | interpolated | Kim et al., CVPR 2016 |"
+    assert any(line.startswith(row) for line in lines)
+    assert cli.main(["models", "vdrs"]) == 1
+    assert "got 'vdrs'" in capsys.readouterr().err
+
+
 def test_the_command_is_installed():
     out = subprocess.run(
         [sys.executable, "-m", "jaxsr.cli", "--help"], capture_output=True, text=True
     )
     assert out.returncode == 0
-    for name in ("upscale", "evaluate", "import", "prepare"):
+    for name in ("upscale", "evaluate", "import", "models", "prepare"):
         assert name in out.stdout

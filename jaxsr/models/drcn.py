@@ -56,12 +56,11 @@ class DRCN(nn.Module):
 
         @nn.remat
         def step(recursion, inner, last, x):
-            x = nn.relu(x)
-            image = enlarged + last(nn.relu(inner(x))).astype(jnp.float32)
-            return recursion(x), image
+            x = nn.relu(recursion(x))
+            return x, enlarged + last(nn.relu(inner(x))).astype(jnp.float32)
 
         x = nn.relu(conv(self.width, name="embed_0")(enlarged))
-        x = recursion(nn.relu(conv(self.width, name="embed_1")(x)))
+        x = nn.relu(conv(self.width, name="embed_1")(x))
         images = []
         for _ in range(self.depth):  # gradients of a scan are slow on CPUs
             x, image = step(recursion, inner, last, x)

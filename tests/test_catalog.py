@@ -1,0 +1,36 @@
+"""What networks cost, against what the literature prints for 1280x720."""
+
+import pytest
+
+from jaxsr import image, models
+from jaxsr.models import catalog
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "printed"),
+    [
+        ("srcnn", {"sides": (9, 5, 5)}, 52.7),
+        ("vdsr", {}, 612.6),
+        ("drcn", {}, 17_974.3),
+        ("drrn", {"units": 25}, 6_796.9),
+        ("drrn", {"units": 25, "norm": False, "bias": False}, 6_796.9),
+        # A transposed convolution at its input pixels, not at its output's.
+        ("fsrcnn", {"scale": 2}, (7_928 + 4_536) * 640 * 360 / 1e9),
+        ("lapsrn", {"scales": (2,)}, 94.1),
+    ],
+)
+def test_multiply_adds_are_those_of_the_literature(name, fields, printed):
+    net = models.make(name, **fields)
+    cost = catalog.cost(net, 1, scale=2 if hasattr(net, "scales") else None)
+    assert cost.multiply_adds / 1e9 == pytest.approx(
+        printed, rel=0.02 if name == "fsrcnn" else 1e-3
+    )
+
+
+def test_every_network_is_listed_with_its_defaults_or_variants():
+    assert set(catalog.CATALOG) == set(models.MODELS)
+    for name, entry in catalog.CATALOG.items():
+        assert entry.color in image.CHANNELS
+        assert entry.variants
+        for fields in entry.variants:
+            models.make(name, **fields)
