@@ -118,8 +118,9 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
 def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
-    A named set that is not on disk is fetched; where that fails too, the free
-    photographs of `samples` take its place, unless data.strict.
+    A named set that is not on disk is fetched. Those that cannot be had are done
+    without, unless data.strict; where none can, the free photographs of `samples` take
+    their place.
 
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
@@ -135,24 +136,28 @@ def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Sour
 
 
 def _open(data, name, samples, doing):
-    data_dir = data["dir"] or None
-    try:
+    data_dir, found, missing = data["dir"] or None, [], []
+    for part in sources.parts_of(name):
         try:
-            return sources.open_source(name, data_dir)
-        except sources.DataNotFound:
-            fetching.fetch(name, data_dir)
-            return sources.open_source(name, data_dir)
-    except (sources.DataNotFound, fetching.FetchError) as error:
-        if data["strict"]:
-            raise
-        if jax.process_index() == 0:
-            print(
-                f"\n{'!' * 80}\n!! {error}\n!! {doing} THE FEW PHOTOGRAPHS OF "
-                f"`{samples}` INSTEAD of {name}.\n!! --config.data.strict=True makes "
-                f"this an error.\n{'!' * 80}\n",
-                flush=True,
-            )
-        return sources.open_source(samples)
+            try:
+                sources.open_source(part, data_dir)
+            except sources.DataNotFound:
+                fetching.fetch(part, data_dir)
+            found.append(part)
+        except (sources.DataNotFound, fetching.FetchError) as error:
+            if data["strict"]:
+                raise
+            missing.append(f"!! {error}\n")
+    if not missing:
+        return sources.open_source(name, data_dir)
+    instead = "+".join(found) or f"THE FEW PHOTOGRAPHS OF `{samples}`"
+    if jax.process_index() == 0:
+        print(
+            f"\n{'!' * 80}\n{''.join(missing)}!! {doing} {instead} INSTEAD of {name}.\n"
+            f"!! --config.data.strict=True makes this an error.\n{'!' * 80}\n",
+            flush=True,
+        )
+    return sources.open_source("+".join(found) or samples, data_dir)
 
 
 def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:

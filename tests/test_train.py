@@ -336,6 +336,12 @@ def test_missing_images_are_replaced_in_one_unmissable_line(tmp_path):
     assert "TRAINING ON THE FEW PHOTOGRAPHS OF `samples`" in out.stdout
     assert "Trained on samples" in (tmp_path / "run" / "results.md").read_text()
     assert model(tmp_path / "run").card["trained_on"] == "samples"
+    kwargs = command(folders, tmp_path / "part", **settings)
+    kwargs["args"].append("--config.data.name=BSD200+samples")
+    kwargs["env"] |= env
+    out = subprocess.run(**kwargs, capture_output=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    assert "TRAINING ON samples INSTEAD of BSD200+samples" in out.stdout
     kwargs = command(folders, tmp_path / "strict", data__strict=True, **settings)
     kwargs["env"] |= env
     out = subprocess.run(**kwargs, capture_output=True, timeout=300)
