@@ -167,21 +167,38 @@ def test_pre_shuffled_targets_give_espcn_the_same_gradient():
     assert blocks.pixel_shuffle(jnp.ones([1, 2, 2, 9]), 3).shape == (1, 6, 6, 1)
 
 
-def test_a_warm_start_takes_what_fits_and_says_what_does_not(tmp_path, caplog):
-    small = {"blocks": 1, "width": 4}
-    net = models.make("edsr", scale=2, **small)
+@pytest.mark.parametrize(
+    ("name", "scales", "fresh"),
+    [
+        ("edsr", (2, 3), {"up_0"}),
+        ("edsr", (2, 4), {"up_0", "up_1"}),  # up_0 has the shape of x2's
+        ("edsr", (2, 2), set()),
+        ("fsrcnn", (3, 2), {"deconv"}),
+    ],
+)
+def test_a_warm_start_takes_all_but_what_enlarges(tmp_path, name, scales, fresh):
+    theirs, net = (models.make(name, scale=s, **SMALL[name]) for s in scales)
+    color = {"edsr": "rgb", "fsrcnn": "y"}[name]
+    card = weights.make_card(theirs, color=color, scales=scales[:1], trained_on="x")
+    # Values that no initialisation has, and another one in every layer.
+    variables = jax.tree.map(lambda x: x + 7, init(theirs, color, seed=3))
+    weights.save(tmp_path / "a.safetensors", weights.Model(theirs, variables, card))
+    new = init(net, color, seed=4)
+    started = build.warm_start(net, new, tmp_path / "a.safetensors")["params"]
+    assert jax.tree.structure(started) == jax.tree.structure(new["params"])
+    for layer, group in started.items():
+        expected = new if layer in fresh else variables
+        jax.tree.map(np.testing.assert_array_equal, group, expected["params"][layer])
+
+
+def test_a_warm_start_from_another_network_is_refused(tmp_path):
+    net = models.make("edsr", **SMALL["edsr"])
     card = weights.make_card(net, color="rgb", scales=[2], trained_on="x")
-    variables = init(net, "rgb", seed=3)
-    weights.save(tmp_path / "x2.safetensors", weights.Model(net, variables, card))
-    other = models.make("edsr", scale=3, **small)
-    fresh = init(other, "rgb", seed=4)
-    started = build.warm_start(fresh, tmp_path / "x2.safetensors")
-    assert jax.tree.structure(started) == jax.tree.structure(fresh)
-    same = jax.tree.map(lambda a, b: np.array_equal(a, b), started, fresh)
-    assert not all(jax.tree.leaves(same)) and any(jax.tree.leaves(same))
-    vdsr = init(models.make("vdsr", depth=2, width=3), "y", seed=0)
+    model = weights.Model(net, init(net, "rgb", seed=0), card)
+    weights.save(tmp_path / "x2.safetensors", model)
+    vdsr = models.make("vdsr", depth=2, width=3)
     with pytest.raises(ValueError, match="no tensor of .* fits"):
-        build.warm_start(vdsr, tmp_path / "x2.safetensors")
+        build.warm_start(vdsr, init(vdsr, "y", seed=0), tmp_path / "x2.safetensors")
 
 
 def test_gradients_can_be_accumulated():
