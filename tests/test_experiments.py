@@ -1,15 +1,18 @@
 """Every experiment, from its file to a lower loss, on real images at its smallest."""
 
 import importlib
+import json
 import pathlib
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 import skimage.data
 
-from jaxsr import build, image, models, step, weights
+from jaxsr import build, cli, image, logs, models, step, train, weights
 from jaxsr.data import patches, sources
 
 FILES = sorted(
@@ -72,22 +75,89 @@ def set_up(config):
     return update, step.init_state(variables, tx, ema=config["ema_decay"] > 0), feed
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_trains(name):
-    """The loss on one batch falls when that batch is trained on."""
-    config = config_of(name)
-    if "rates" in config["optim"] and config["network"]["name"] == "srcnn":
-        config["schedule"]["learning_rate"] = 1e-2  # of 15 million updates, 30
-    update, state, feed = set_up(config)
-    [rows] = feed.inputs(0, 1)
-    inputs = patches.stack([rows])
-    losses = []
-    for _ in range(30):
-        state, metrics = update(state, feed.data, inputs)
-        losses.append(float(metrics["loss"][0]))
+@pytest.fixture(scope="module")
+def folders(data_dir, tmp_path_factory):
+    """Four real photographs of 80x80 pixels to train on, one to validate on."""
+    root = tmp_path_factory.mktemp("images")
+    for i, name in enumerate([*["train"] * 4, "validation"], start=11):
+        (root / name).mkdir(exist_ok=True)
+        with PIL.Image.open(data_dir / "T91" / f"t{i}.png") as picture:
+            picture.crop((20, 20, 100, 100)).save(root / name / f"{i}.png")
+    return root
+
+
+def config_of_a_run(name, folders, **settings):
+    """The experiment's config for six epochs of some updates."""
+    config = importlib.import_module(f"experiments.{name}").get_config()
+    network, patch = config.network["name"], 40
+    if models.MODELS[network].input == "low":
+        patch //= max(config.data.scales)
+    if network == "srcnn":
+        config.schedule.learning_rate = 1e-2  # of 15 million updates, 12
+    config.network.unlock().update(SMALL[network])
+    config.update_from_flattened_dict(
+        {
+            "epochs": 6.0,
+            "start": "",
+            "log_every": 1,
+            "data.name": str(folders / "train"),
+            "data.backend": "device",
+            "data.epoch": 4,
+            "data.patch": patch,
+            "data.stride": patch,
+            "data.batch": 8,
+            "data.symmetries": 1,
+            "data.reduced": (1.0,),
+            "validation.name": str(folders / "validation"),
+            "validation.every": 6.0,
+            "evaluation.sets": (),
+        }
+        | settings
+    )
+    return config
+
+
+def last_state(workdir):
+    """The digest of every array of the newest checkpoint."""
+    newest = max((workdir / "checkpoints").iterdir(), key=lambda p: int(p.name))
+    return newest.name, json.loads((newest / "digests" / "metadata").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in EXPERIMENTS),
+        ("srcnn", {"network.sides": (9, 1, 5), "color": "rgb"}),
+    ],
+    ids=[*EXPERIMENTS, "srcnn-rgb"],
+)
+def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
+    name, settings, folders, tmp_path, monkeypatch
+):
+    config = config_of_a_run(name, folders, **settings)
+    train.train(config, tmp_path / "whole")
+    records = logs.read(tmp_path / "whole")
+    losses = np.reshape([r["loss"] for r in records if "loss" in r], [6, -1]).mean(1)
     assert np.isfinite(losses).all()
     assert min(losses[1:]) < losses[0], losses
-    assert int(state.step) == 30
+
+    def stop(self, step, metrics, update=logs.Log.update):
+        if step == 4:  # read, and noticed, after the next: within an epoch
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, step, metrics)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
+        patch.setattr(logs.Log, "update", stop)
+        train.train(config, tmp_path / "stopped")
+    assert last_state(tmp_path / "stopped")[0] == "5"
+    train.train(config, tmp_path / "stopped")
+    assert last_state(tmp_path / "stopped") == last_state(tmp_path / "whole")
+
+    model, photo = str(tmp_path / "stopped"), folders / "validation"
+    assert cli.main(["evaluate", model, "--data", str(photo)]) == 0
+    assert cli.main(["upscale", str(photo), "-o", str(tmp_path), "--model", model]) == 0
+    with PIL.Image.open(tmp_path / "15_x2.png") as enlarged:
+        assert enlarged.size == (160, 160)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
