@@ -2,10 +2,10 @@
 
     python -m jaxsr.main --config experiments/edsr.py
 
-x3 and x4 start from it: --config.start=runs/edsr --config.network.scale=4
---config.data.scales="(4,)". The full network is network.blocks=32, network.width=256
-and network.residual_scale=0.1. The paper trains on DIV2K; here on all that is at hand,
-or data.name=tfds:div2k.
+x3 and x4 start from it, but for the layers that enlarge: --config.start=runs/edsr
+--config.network.scale=4 --config.data.scales="(4,)". The full network is
+network.blocks=32, network.width=256 and network.residual_scale=0.1. The paper trains on
+DIV2K; here on all that is at hand, or data.name=tfds:div2k.
 """
 
 from experiments import base

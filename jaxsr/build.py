@@ -10,6 +10,7 @@ import json
 import logging
 import pathlib
 
+import flax.linen as nn
 import jax
 import optax
 from flax import traverse_util
@@ -23,6 +24,10 @@ PRECISIONS = {
     "float32": ("highest", "float32"),
     "tf32": ("tensorfloat32", "float32"),
 }
+
+# What the names of layers begin with whose weights are of one scale, as EDSR's and
+# FSRCNN's: some have the same shape at another.
+ENLARGING = ("deconv", "up_")
 
 # Settings that a run may be gone on with changed: none alters what an update computes.
 FREE = (
@@ -247,18 +252,24 @@ def make_objective(config: dict) -> objectives.Objective:
     )
 
 
-def warm_start(variables: dict, path: str) -> dict:
+def warm_start(net: nn.Module, variables: dict, path: str) -> dict:
     """The variables, those of the model file at `path` where name and shape agree.
+
+    From a model of another scale the layers of `ENLARGING` are not taken.
 
     Raises:
         ValueError: where none do.
     """
+    model = weights.load(path)
+    other = getattr(model.net, "scale", None) != getattr(net, "scale", None)
     flat = traverse_util.flatten_dict(variables, sep="/")
-    theirs = traverse_util.flatten_dict(weights.load(path).variables, sep="/")
+    theirs = traverse_util.flatten_dict(model.variables, sep="/")
     taken = {
         name: x
         for name, x in theirs.items()
-        if name in flat and flat[name].shape == x.shape
+        if name in flat
+        and flat[name].shape == x.shape
+        and not (other and name.split("/")[1].startswith(ENLARGING))
     }
     if not taken:
         raise ValueError(

@@ -145,7 +145,7 @@ class _Run:
             self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
         )
         if config["start"] and not self.manager.all_steps():
-            variables = build.warm_start(variables, config["start"])
+            variables = build.warm_start(self.net, variables, config["start"])
         state = steps.init_state(variables, self.tx, ema=config["ema_decay"] > 0)
         self.state = jax.device_put(state, self.replicated)
         restored = checkpoint.restore(self.manager, self.state)

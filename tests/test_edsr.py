@@ -57,8 +57,9 @@ def test_without_weights_the_mean_colour_is_left():
     np.testing.assert_allclose(y, np.broadcast_to(edsr.DIV2K_MEAN, y.shape))
 
 
-def test_only_the_parts_of_the_scale_compute_and_learn():
-    net = models.make("mdsr", **SIZES)
+@pytest.mark.parametrize("shared_tail", [True, False])
+def test_only_the_parts_of_the_scale_compute_and_learn(shared_tail):
+    net = models.make("mdsr", shared_tail=shared_tail, **SIZES)
     x = jax.random.uniform(jax.random.key(0), [1, 5, 6, 3])
     params = net.init(jax.random.key(0), x)["params"]
     for scale in net.scales:
@@ -118,8 +119,8 @@ def torch_blocks(prefix, count, width, side):
     ]
 
 
-def torch_layers(name, scale, width=4, count=2):
-    """Of EDSR for a scale, or of MDSR (None): (name, out, in, side)."""
+def torch_layers(name, scale, width=4, count=2, tails=1):
+    """Of EDSR for a scale, or of MDSR: (name, out, in, side)."""
     layers = [("head.0", width, 3, 3), *torch_blocks("body", count, width, 3)]
     layers += [(f"body.{count}", width, width, 3)]
     branches = [(scale, "tail.0")] if name == "edsr" else []
@@ -131,7 +132,8 @@ def torch_layers(name, scale, width=4, count=2):
         side = 3 if s == 3 else 2
         for i in range(2 if s == 4 else 1):
             layers += [(f"{prefix}.{2 * i}", side**2 * width, width, 3)]
-    return [*layers, ("tail.1" if name == "edsr" else "tail.0", 3, width, 3)]
+    first = 1 if name == "edsr" else 0
+    return [*layers, *((f"tail.{first + i}", 3, width, 3) for i in range(tails))]
 
 
 def torch_forward(torch, tensors, x, name, scale, count=2):
@@ -149,7 +151,8 @@ def torch_forward(torch, tensors, x, name, scale, count=2):
     x = conv(conv(x, "sub_mean"), "head.0")
     up, tail = "tail.0", "tail.1"
     if name == "mdsr":
-        up, tail = f"upsample.{scale - 2}", "tail.0"
+        up, tail = f"upsample.{scale - 2}", f"tail.{scale - 2}"
+        tail = tail if f"{tail}.weight" in tensors else "tail.0"
         for i in range(2):
             x = block(x, f"pre_process.{scale - 2}.{i}")
     y = x
@@ -170,13 +173,13 @@ def save(torch, file, tensors):
     torch.save({name: torch.tensor(x) for name, x in tensors.items()}, file)
 
 
-@pytest.mark.parametrize("name", ["edsr", "mdsr"])
+@pytest.mark.parametrize(("name", "tails"), [("edsr", 1), ("mdsr", 1), ("mdsr", 3)])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_state_dict_computes_here_what_it_does_in_pytorch(
-    tmp_path, torch, name, scale
+    tmp_path, torch, name, scale, tails
 ):
     rng = np.random.default_rng(0)
-    tensors = random_tensors(torch_layers(name, scale), rng)
+    tensors = random_tensors(torch_layers(name, scale, tails=tails), rng)
     save(torch, tmp_path / "net.pt", tensors)
     net, variables, card = published.import_weights(tmp_path / "net.pt", name)
     assert card["color"] == "rgb"

@@ -1,15 +1,18 @@
 """Every experiment, from its file to a lower loss, on real images at its smallest."""
 
 import importlib
+import json
 import pathlib
+import signal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 import skimage.data
 
-from jaxsr import build, image, models, step, weights
+from jaxsr import build, cli, image, logs, models, step, train, weights
 from jaxsr.data import patches, sources
 
 FILES = sorted(
@@ -72,22 +75,89 @@ def set_up(config):
     return update, step.init_state(variables, tx, ema=config["ema_decay"] > 0), feed
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_trains(name):
-    """The loss on one batch falls when that batch is trained on."""
-    config = config_of(name)
-    if "rates" in config["optim"] and config["network"]["name"] == "srcnn":
-        config["schedule"]["learning_rate"] = 1e-2  # of 15 million updates, 30
-    update, state, feed = set_up(config)
-    [rows] = feed.inputs(0, 1)
-    inputs = patches.stack([rows])
-    losses = []
-    for _ in range(30):
-        state, metrics = update(state, feed.data, inputs)
-        losses.append(float(metrics["loss"][0]))
+@pytest.fixture(scope="module")
+def folders(data_dir, tmp_path_factory):
+    """Four real photographs of 80x80 pixels to train on, one to validate on."""
+    root = tmp_path_factory.mktemp("images")
+    for i, name in enumerate([*["train"] * 4, "validation"], start=11):
+        (root / name).mkdir(exist_ok=True)
+        with PIL.Image.open(data_dir / "T91" / f"t{i}.png") as picture:
+            picture.crop((20, 20, 100, 100)).save(root / name / f"{i}.png")
+    return root
+
+
+def config_of_a_run(name, folders, **settings):
+    """The experiment's config for six epochs of some updates."""
+    config = importlib.import_module(f"experiments.{name}").get_config()
+    network, patch = config.network["name"], 40
+    if models.MODELS[network].input == "low":
+        patch //= max(config.data.scales)
+    if network == "srcnn":
+        config.schedule.learning_rate = 1e-2  # of 15 million updates, 12
+    config.network.unlock().update(SMALL[network])
+    config.update_from_flattened_dict(
+        {
+            "epochs": 6.0,
+            "start": "",
+            "log_every": 1,
+            "data.name": str(folders / "train"),
+            "data.backend": "device",
+            "data.epoch": 4,
+            "data.patch": patch,
+            "data.stride": patch,
+            "data.batch": 8,
+            "data.symmetries": 1,
+            "data.reduced": (1.0,),
+            "validation.name": str(folders / "validation"),
+            "validation.every": 6.0,
+            "evaluation.sets": (),
+        }
+        | settings
+    )
+    return config
+
+
+def last_state(workdir):
+    """The digest of every array of the newest checkpoint."""
+    newest = max((workdir / "checkpoints").iterdir(), key=lambda p: int(p.name))
+    return newest.name, json.loads((newest / "digests" / "metadata").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *((name, {}) for name in EXPERIMENTS),
+        ("srcnn", {"network.sides": (9, 1, 5), "color": "rgb"}),
+    ],
+    ids=[*EXPERIMENTS, "srcnn-rgb"],
+)
+def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
+    name, settings, folders, tmp_path, monkeypatch
+):
+    config = config_of_a_run(name, folders, **settings)
+    train.train(config, tmp_path / "whole")
+    records = logs.read(tmp_path / "whole")
+    losses = np.reshape([r["loss"] for r in records if "loss" in r], [6, -1]).mean(1)
     assert np.isfinite(losses).all()
     assert min(losses[1:]) < losses[0], losses
-    assert int(state.step) == 30
+
+    def stop(self, step, metrics, update=logs.Log.update):
+        if step == 4:  # read, and noticed, after the next: within an epoch
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, step, metrics)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
+        patch.setattr(logs.Log, "update", stop)
+        train.train(config, tmp_path / "stopped")
+    assert last_state(tmp_path / "stopped")[0] == "5"
+    train.train(config, tmp_path / "stopped")
+    assert last_state(tmp_path / "stopped") == last_state(tmp_path / "whole")
+
+    model, photo = str(tmp_path / "stopped"), folders / "validation"
+    assert cli.main(["evaluate", model, "--data", str(photo)]) == 0
+    assert cli.main(["upscale", str(photo), "-o", str(tmp_path), "--model", model]) == 0
+    with PIL.Image.open(tmp_path / "15_x2.png") as enlarged:
+        assert enlarged.size == (160, 160)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -167,21 +237,38 @@ def test_pre_shuffled_targets_give_espcn_the_same_gradient():
     assert blocks.pixel_shuffle(jnp.ones([1, 2, 2, 9]), 3).shape == (1, 6, 6, 1)
 
 
-def test_a_warm_start_takes_what_fits_and_says_what_does_not(tmp_path, caplog):
-    small = {"blocks": 1, "width": 4}
-    net = models.make("edsr", scale=2, **small)
+@pytest.mark.parametrize(
+    ("name", "scales", "fresh"),
+    [
+        ("edsr", (2, 3), {"up_0"}),
+        ("edsr", (2, 4), {"up_0", "up_1"}),  # up_0 has the shape of x2's
+        ("edsr", (2, 2), set()),
+        ("fsrcnn", (3, 2), {"deconv"}),
+    ],
+)
+def test_a_warm_start_takes_all_but_what_enlarges(tmp_path, name, scales, fresh):
+    theirs, net = (models.make(name, scale=s, **SMALL[name]) for s in scales)
+    color = {"edsr": "rgb", "fsrcnn": "y"}[name]
+    card = weights.make_card(theirs, color=color, scales=scales[:1], trained_on="x")
+    # Values that no initialisation has, and another one in every layer.
+    variables = jax.tree.map(lambda x: x + 7, init(theirs, color, seed=3))
+    weights.save(tmp_path / "a.safetensors", weights.Model(theirs, variables, card))
+    new = init(net, color, seed=4)
+    started = build.warm_start(net, new, tmp_path / "a.safetensors")["params"]
+    assert jax.tree.structure(started) == jax.tree.structure(new["params"])
+    for layer, group in started.items():
+        expected = new if layer in fresh else variables
+        jax.tree.map(np.testing.assert_array_equal, group, expected["params"][layer])
+
+
+def test_a_warm_start_from_another_network_is_refused(tmp_path):
+    net = models.make("edsr", **SMALL["edsr"])
     card = weights.make_card(net, color="rgb", scales=[2], trained_on="x")
-    variables = init(net, "rgb", seed=3)
-    weights.save(tmp_path / "x2.safetensors", weights.Model(net, variables, card))
-    other = models.make("edsr", scale=3, **small)
-    fresh = init(other, "rgb", seed=4)
-    started = build.warm_start(fresh, tmp_path / "x2.safetensors")
-    assert jax.tree.structure(started) == jax.tree.structure(fresh)
-    same = jax.tree.map(lambda a, b: np.array_equal(a, b), started, fresh)
-    assert not all(jax.tree.leaves(same)) and any(jax.tree.leaves(same))
-    vdsr = init(models.make("vdsr", depth=2, width=3), "y", seed=0)
+    model = weights.Model(net, init(net, "rgb", seed=0), card)
+    weights.save(tmp_path / "x2.safetensors", model)
+    vdsr = models.make("vdsr", depth=2, width=3)
     with pytest.raises(ValueError, match="no tensor of .* fits"):
-        build.warm_start(vdsr, tmp_path / "x2.safetensors")
+        build.warm_start(vdsr, init(vdsr, "y", seed=0), tmp_path / "x2.safetensors")
 
 
 def test_gradients_can_be_accumulated():

@@ -36,6 +36,8 @@ PARAMETERS = [
     ("lapsrn", {"scales": (2, 4, 8), "depth": 5}, 1, 667_123),
     ("mdsr", {}, 3, 7_953_987),
     ("mdsr", {"blocks": 16}, 3, 3_227_203),
+    ("mdsr", {"shared_tail": False}, 3, 7_957_449),
+    ("mdsr", {"blocks": 16, "shared_tail": False}, 3, 3_230_665),
     *[("ms_lapsrn", {"recursions": r}, 1, 222_801) for r in (2, 5, 8)],
     ("nearest", {}, 1, 0),
     ("red", {"depth": 10, "skip_every": 0}, 1, 296_641),

@@ -89,12 +89,14 @@ def params():
 
 
 def test_every_weight_arrives_where_it_belongs(tmp_path, params):
-    file = tmp_path / "small.mat"
+    file = tmp_path / "small_x3.mat"
     write_mat(file, params)
     net, variables, card = published.import_weights(file, "srcnn")
     assert net == models.SRCNN(**SMALL)
     jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
-    assert (card["network"], card["color"]) == ("srcnn", "y")
+    assert (card["network"], card["color"], card["scales"]) == ("srcnn", "y", [3])
+    with pytest.raises(ValueError, match=r"scale is in its name alone.*x3\.mat"):
+        published.import_weights(file.rename(tmp_path / "small.mat"), "srcnn")
 
 
 def test_cut_and_foreign_files_are_refused(tmp_path, params):

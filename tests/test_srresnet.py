@@ -123,6 +123,96 @@ def test_every_weight_arrives_where_it_belongs(tmp_path, scale):
     jax.tree.map(np.testing.assert_array_equal, read, variables)
 
 
+def torch_tensors(rng, head, width=4, blocks=2, ups=2):
+    """A state dict of SRGAN-PyTorch; its first names begin with `head`."""
+    tensors = {}
+
+    def conv(name, out, inputs, side, bias=True):
+        kernel = rng.normal(size=[out, inputs, side, side]) / side / np.sqrt(inputs)
+        tensors[f"{name}.weight"] = kernel
+        if bias:
+            tensors[f"{name}.bias"] = rng.normal(size=[out])
+
+    def norm(name):
+        for part in ("weight", "bias", "running_mean"):
+            tensors[f"{name}.{part}"] = rng.normal(size=[width])
+        tensors[f"{name}.running_var"] = 1 + rng.random([width])
+        tensors[f"{name}.num_batches_tracked"] = np.array(9)
+
+    def prelu(name):
+        tensors[f"{name}.weight"] = rng.random([1])
+
+    conv(f"{head}1.0", width, 3, 9)
+    prelu(f"{head}1.1")
+    for i in range(blocks):
+        conv(f"trunk.{i}.rcb.0", width, width, 3, bias=False)
+        norm(f"trunk.{i}.rcb.1")
+        prelu(f"trunk.{i}.rcb.2")
+        conv(f"trunk.{i}.rcb.3", width, width, 3, bias=False)
+        norm(f"trunk.{i}.rcb.4")
+    conv(f"{head}2.0", width, width, 3, bias=False)
+    norm(f"{head}2.1")
+    for i in range(ups):
+        conv(f"upsampling.{i}.upsample_block.0", 4 * width, width, 3)
+        prelu(f"upsampling.{i}.upsample_block.2")
+    conv(f"{head}3", 3, width, 9)
+    return tensors
+
+
+def torch_forward(torch, tensors, x, head, blocks=2, ups=2):
+    """As SRGAN-PyTorch computes, but for its clamp: RGB of [0, 1], [B, 3, h, w]."""
+
+    def conv(x, name):
+        kernel = tensors[f"{name}.weight"]
+        padding = kernel.shape[-1] // 2
+        return torch.conv2d(x, kernel, tensors.get(f"{name}.bias"), padding=padding)
+
+    def norm(x, name):
+        mean, var = tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]
+        parts = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+        return torch.nn.functional.batch_norm(x, mean, var, *parts)
+
+    def prelu(x, name):
+        return torch.prelu(x, tensors[f"{name}.weight"])
+
+    x = features = prelu(conv(x, f"{head}1.0"), f"{head}1.1")
+    for name in (f"trunk.{i}.rcb" for i in range(blocks)):
+        y = prelu(norm(conv(x, f"{name}.0"), f"{name}.1"), f"{name}.2")
+        x = x + norm(conv(y, f"{name}.3"), f"{name}.4")
+    x = features + norm(conv(x, f"{head}2.0"), f"{head}2.1")
+    for name in (f"upsampling.{i}.upsample_block" for i in range(ups)):
+        x = prelu(torch.pixel_shuffle(conv(x, f"{name}.0"), 2), f"{name}.2")
+    return conv(x, f"{head}3")
+
+
+@pytest.mark.parametrize(("head", "ups"), [("conv", 2), ("conv_block", 1)])
+def test_a_state_dict_computes_here_what_it_does_in_pytorch(tmp_path, head, ups):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: torch.tensor(x, dtype=torch.float32)
+        for name, x in torch_tensors(rng, head, ups=ups).items()
+    }
+    file = tmp_path / "net.pth.tar"
+    torch.save({"epoch": 3, "state_dict": tensors}, file)
+    net, variables, card = published.import_weights(file, "srresnet")
+    assert net == models.SRResNet(scale=2**ups, blocks=2, width=4)
+    assert card["scales"] == [2**ups]
+    x = rng.random([1, 5, 6, 3], np.float32)
+    expected = torch_forward(
+        torch, tensors, torch.tensor(x.transpose(0, 3, 1, 2)), head, ups=ups
+    )
+    expected = expected.numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(net.apply(variables, x), expected, atol=1e-4)
+    del tensors["trunk.1.rcb.3.weight"]
+    torch.save(tensors, file)
+    with pytest.raises(ValueError, match="expected also"):
+        published.import_weights(file, "srresnet")
+    torch.save(tensors | {"block8.weight": tensors[f"{head}3.weight"]}, file)
+    with pytest.raises(ValueError, match="found block8.weight"):
+        published.import_weights(file, "srresnet")
+
+
 def test_foreign_files_are_refused(tmp_path):
     net, variables, _ = make()
     _, arrays = numbered(variables, net)
@@ -145,7 +235,7 @@ def test_foreign_files_are_refused(tmp_path):
         file.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=f"Cannot import {file} as srresnet"):
             published.import_weights(file, "srresnet")
-    with pytest.raises(ValueError, match=r"'\.npz'; got '\.mat'"):
+    with pytest.raises(ValueError, match=r"'\.npz'.*; got '\.mat'"):
         published.import_weights(file.rename(tmp_path / "net.mat"), "srresnet")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
     data = path.read_bytes()
     try:
         net, variables, about = IMPORTERS[network](data, path.suffix)
+        if "scales" not in about:
+            about["scales"] = [_scale_in(path.stem)]
         digest = hashlib.sha256(data).hexdigest()
         card = weights.make_card(net, digest=digest, source=path.name, **about)
         model = weights.Model(net, jax.tree.map(jnp.asarray, variables), card)
@@ -43,7 +46,18 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
     return model
 
 
-# network -> (bytes of the file, its suffix) -> (net, variables, the card's own part)
+def _scale_in(name: str) -> int:
+    """The scale that a file's name ends in."""
+    match = re.search(r"x(\d+)$", name)
+    if not match:
+        raise ValueError(
+            "its scale is in its name alone, which must end in it, as x3.mat does."
+        )
+    return int(match[1])
+
+
+# network -> (bytes of the file, its suffix) -> (net, variables, the card's own part,
+# without "scales" where only the file's name tells them)
 IMPORTERS = {
     "drrn": drrn.convert,
     "edsr": edsr.convert,

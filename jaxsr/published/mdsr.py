@@ -1,4 +1,4 @@
-"""MDSR: state dicts of EDSR-PyTorch."""
+"""MDSR: state dicts of EDSR-PyTorch, and the same with a tail for each scale."""
 
 from jaxsr import models
 from jaxsr.published import edsr, torch_files
@@ -13,7 +13,10 @@ def convert(data: bytes, suffix: str):
     body = edsr.body_layers(tensors)
     layers = {"head.0": "head", **body, "tail.0": "tail"}
     branches = _branches(tensors) or {2: 0, 3: 1, 4: 2}
+    shared_tail = "tail.1.weight" not in tensors
     for scale, branch in branches.items():
+        if not shared_tail:
+            layers[f"tail.{branch}"] = f"x{scale}_tail"
         for i in range(2):
             for j in range(2):
                 source = f"pre_process.{branch}.{i}.body.{2 * j}"
@@ -25,6 +28,7 @@ def convert(data: bytes, suffix: str):
         scales=tuple(sorted(branches)),
         blocks=len(body) // 2,
         width=params["head"]["bias"].size,
+        shared_tail=shared_tail,
     )
     about = {
         "color": "rgb",

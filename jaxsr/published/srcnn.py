@@ -28,5 +28,5 @@ def convert(data: bytes, suffix: str):
         sides=tuple(len(kernel) for kernel in kernels),
         widths=tuple(kernel.shape[-1] for kernel in kernels[:-1]),
     )
-    about = {"color": "y", "scales": [2, 3, 4], "trained_on": "published weights"}
+    about = {"color": "y", "trained_on": "published weights"}
     return net, {"params": params}, about

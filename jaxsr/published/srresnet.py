@@ -1,9 +1,16 @@
-"""SRResNet: layers numbered in the order of their use, as .npz."""
+"""SRResNet: layers numbered in the order of their use, as .npz, and state dicts.
+
+The latter are those of https://github.com/Lornatang/SRGAN-PyTorch
+"""
+
+import collections
+import re
 
 import numpy as np
 
 from jaxsr import models
 from jaxsr.published import tensors as files
+from jaxsr.published import torch_files
 
 NORM = {
     "gamma": "params/{}/scale",
@@ -11,6 +18,16 @@ NORM = {
     "moving_mean": "batch_stats/{}/mean",
     "moving_var": "batch_stats/{}/var",
 }
+# name in a state dict -> in an archive, of the parts of a normalisation
+NORM_PARTS = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_var",
+}
+TORCH_LAYERS = re.compile(
+    r"conv(_block)?([12]\.\d|3)|trunk\.\d+\.rcb\.\d|upsampling\.\d+\.upsample_block\.\d"
+)
 
 
 def convert(data: bytes, suffix: str):
@@ -18,9 +35,11 @@ def convert(data: bytes, suffix: str):
 
     Convolutions before a normalisation have no bias there, and one of zero here.
     """
-    if suffix != ".npz":
-        raise ValueError(f"the file must end in '.npz'; got {suffix!r}.")
-    tensors = files.read_npz(data)
+    readers = {".npz": files.read_npz}
+    readers |= dict.fromkeys((".pt", ".pth", ".tar"), _read_torch)
+    if suffix not in readers:
+        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
+    tensors = readers[suffix](data)
     norms = sum(name.endswith("_gamma") for name in tensors)
     blocks = range(max(0, norms - 1) // 2)
     doublings = sum(name.startswith("leakyrelu") for name in tensors)
@@ -38,12 +57,39 @@ def convert(data: bytes, suffix: str):
     for i, name in enumerate(prelus):
         names[f"leakyrelu{i}_weight"] = f"params/{name}_prelu/slope"
     variables = files.rename(tensors, names)
+    params = variables["params"]
     for name in layers:
-        kernel = variables["params"][name]["kernel"]
-        variables["params"][name]["bias"] = np.zeros(kernel.shape[-1], np.float32)
+        kernel = params[name]["kernel"]
+        params[name]["bias"] = np.zeros(kernel.shape[-1], np.float32)
     scale = 2 ** len(ups)
-    width = variables["params"]["head"]["bias"].size
+    width = params["head"]["bias"].size
+    for name in prelus:  # a state dict has one slope a layer
+        slope = params[f"{name}_prelu"]["slope"]
+        params[f"{name}_prelu"]["slope"] = np.broadcast_to(slope, width)
+    if suffix != ".npz":  # of a network that gives [0, 1], where ours gives [-1, 1]
+        tail = params["tail"]
+        params["tail"] = {"kernel": 2 * tail["kernel"], "bias": 2 * tail["bias"] - 1}
     net = models.SRResNet(scale=scale, blocks=len(blocks), width=width)
     # What the weights were trained on is not said with them.
     about = {"color": "rgb", "scales": [scale], "trained_on": "published weights"}
     return net, variables, about
+
+
+def _read_torch(data):
+    """The tensors of a state dict, in the order of use, named as in an archive."""
+    layers = collections.defaultdict(dict)
+    for name, x in torch_files.read_state_dict(data).items():
+        layer, _, part = name.rpartition(".")
+        if not TORCH_LAYERS.fullmatch(layer):
+            raise ValueError(f"expected layers {TORCH_LAYERS.pattern}, found {name}.")
+        if part != "num_batches_tracked":
+            layers[layer][part] = x
+    tensors, counts = {}, collections.Counter()
+    for parts in layers.values():
+        kind = "convolution" if np.ndim(parts.get("weight")) == 4 else "leakyrelu"
+        if "running_mean" in parts:
+            kind = "batchnorm"
+            parts = {NORM_PARTS.get(part, part): x for part, x in parts.items()}
+        tensors |= {f"{kind}{counts[kind]}_{part}": x for part, x in parts.items()}
+        counts[kind] += 1
+    return tensors
