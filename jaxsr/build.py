@@ -46,7 +46,7 @@ def check(config: dict) -> None:
         ("precision", config["precision"], PRECISIONS),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
-        ("data.plan", data["plan"], ("grid", "random")),
+        ("data.plan", data["plan"], ("grid", "pyramid", "random")),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
@@ -163,8 +163,10 @@ def _open(data, name, samples, doing):
 def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
     """The plan of a run, from the `data` section of its config."""
     common = {name: data[name] for name in ("scales", "patch", "batch", "symmetries")}
-    if data["plan"] == "random":
-        return patches.random_plan(
+    if data["plan"] != "grid":
+        random = data["plan"] == "random"
+        make = patches.random_plan if random else patches.pyramid_plan
+        return make(
             len(source.names),
             sizes=source.sizes,
             epoch=data["epoch"],
@@ -199,7 +201,6 @@ def make_feed(
         plan,
         seed=config["seed"],
         scales=tuple(data["scales"]),
-        patch=data["patch"],
         color=config["color"],
         input=input,
         blur=data["blur"],

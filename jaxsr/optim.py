@@ -187,14 +187,27 @@ def constant(learning_rate: float, *, epoch: int, epochs: float) -> optax.Schedu
 
 
 def step_decay(
-    learning_rate: float, *, epoch: int, epochs: float, factor: float, every: float
+    learning_rate: float,
+    *,
+    epoch: int,
+    epochs: float,
+    factor: float,
+    every: float,
+    final: float = 0.0,
 ) -> optax.Schedule:
-    """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates."""
+    """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates.
+
+    It falls no further than to `final` times the first rate.
+    """
     del epochs
     if not every > 0:
         raise ValueError(f"every must be positive; got {every}.")
     return optax.exponential_decay(
-        learning_rate, max(1, round(every * epoch)), factor, staircase=True
+        learning_rate,
+        max(1, round(every * epoch)),
+        factor,
+        staircase=True,
+        end_value=final * learning_rate or None,
     )
 
 

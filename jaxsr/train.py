@@ -137,9 +137,10 @@ class _Run:
     def restore(self) -> None:
         """Takes the newest checkpoint of the workdir, or the state of a new run."""
         config = self.config
-        patch, channels = config["data"]["patch"], image.CHANNELS[config["color"]]
+        side = min(self.plan.sides.values())
+        channels = image.CHANNELS[config["color"]]
         variables = self.net.init(
-            jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
+            jax.random.key(config["seed"]), jnp.zeros([1, side, side, channels])
         )
         self.manager = checkpoint.open_directory(
             self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
@@ -258,7 +259,9 @@ class _Run:
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
             if record:
-                record["learning_rate"] = float(self.schedule(step + i))
+                record["learning_rate"] = float(
+                    self.schedule((step + i) // self.config["accumulate"])
+                )
                 record["images_per_second"] = self._speed()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():

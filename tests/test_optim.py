@@ -112,6 +112,7 @@ def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
     [
         ("constant", {}, [0.1, 0.1, 0.1]),
         ("step", {"factor": 0.1, "every": 2}, [0.1, 0.01, 0.001]),
+        ("step", {"factor": 0.1, "every": 2, "final": 0.05}, [0.1, 0.01, 0.005]),
         ("cosine", {}, [0.1, 0.05, 0.0]),
         ("cosine", {"final": 0.5}, [0.1, 0.075, 0.05]),
     ],
