@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim = {"name": "adam"}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
     # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower
-    # loss.
+    # loss; with "of": "validation", after 5 validations without a lower error.
     config.plateau = {}
     config.accumulate = 1  # updates whose gradients are averaged into one
 

@@ -226,8 +226,7 @@ def make_optimizer(config: dict, epoch: int):
     if hasattr(models.MODELS[config["network"]["name"]], "scales"):
         tx = optim.skip_unused(tx)
     if config["plateau"]:
-        reduce = optax.contrib.reduce_on_plateau
-        tx = optax.chain(tx, reduce(**config["plateau"], accumulation_size=epoch))
+        tx = optax.chain(tx, optim.plateau(**config["plateau"], epoch=epoch))
     if config["accumulate"] > 1:
         tx = optax.MultiSteps(tx, config["accumulate"]).gradient_transformation()
     return tx, schedule
@@ -276,6 +275,8 @@ def identity(config: dict, source: sources.Source) -> dict:
     free = FREE
     if config["schedule"]["name"] != "cosine":
         free += ("epochs",)  # then more epochs just go on
+    if config["plateau"].get("of") == "validation":
+        free = tuple(name for name in free if name != "validation")
     settings = {
         key: value
         for key, value in _flat(config)

@@ -26,6 +26,7 @@ from jaxsr import (
     image,
     logs,
     models,
+    optim,
     report,
     weights,
 )
@@ -225,8 +226,7 @@ class _Run:
 
     def _is_validated(self) -> bool:
         """Whether this step's validation was done before the run was interrupted."""
-        records = logs.read(self.workdir) if self.log else []
-        done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
+        done = bool(self.log and self.manager.metrics(self.step))
         return bool(_from_first(done and self.best is not None))
 
     def _put(self, batches):
@@ -295,7 +295,13 @@ class _Run:
                 scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
                 scores["validation_psnr"] = psnr
         psnr = float(_from_first(scores.get("validation_psnr", np.nan)))
-        return {} if np.isnan(psnr) else scores | {"validation_psnr": psnr}
+        if np.isnan(psnr):
+            return {}
+        if self.config["plateau"].get("of") == "validation":
+            opt_state = optim.validated(self.state.opt_state, psnr)
+            state = self.state._replace(opt_state=opt_state)
+            self.state = jax.device_put(state, self.replicated)
+        return scores | {"validation_psnr": psnr}
 
     def _keep(self, scores: dict[str, float]) -> None:
         """Keeps the best model by validation; before the first one, the newest.
