@@ -45,7 +45,7 @@ def make_update(
     train_steps = steps.make_train_steps(
         train_step, feed.cut, single=jax.default_backend() == "cpu"
     )
-    patch = config["data"]["patch"]
-    variables = net.init(jax.random.key(0), jnp.zeros([1, patch, patch, 1]))
+    side = min(plan.sides.values())
+    variables = net.init(jax.random.key(0), jnp.zeros([1, side, side, 1]))
     update = jax.jit(train_steps, donate_argnums=0)
     return update, steps.init_state(variables, tx), feed

@@ -1,6 +1,6 @@
 """Every setting with its default; an experiment changes what differs.
 
-An epoch is every training patch once (plan "grid") or `data.epoch` updates ("random").
+An epoch is every training patch once (plan "grid") or `data.epoch` updates.
 """
 
 import ml_collections
@@ -26,7 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optim = {"name": "adam"}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
     # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower
-    # loss.
+    # loss; with "of": "validation", after 5 validations without a lower error.
     config.plateau = {}
     config.accumulate = 1  # updates whose gradients are averaged into one
 
@@ -35,12 +35,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.dir = ""  # where sets lie; "" is $JAXSR_DATA or ~/.cache/jaxsr/data
     config.data.strict = False  # True: an error where the set is missing, not `samples`
     config.data.backend = "tfdata"  # or "device": the set lies on the accelerator
-    config.data.plan = "grid"  # or "random" crops
+    config.data.plan = "grid"  # or "random" crops, or those of a "pyramid"
     config.data.scales = (2, 3, 4)
-    config.data.patch = 41  # pixels a side, of the network's input
+    # Pixels a side, of the network's input; in the plan "pyramid" of the true image.
+    config.data.patch = 41
     config.data.stride = 41  # of the grid, in pixels of the network's input
     config.data.batch = 64  # patches in an update, over all devices
-    config.data.epoch = 1000  # updates in an epoch of the plan "random"
+    config.data.epoch = 1000  # updates in an epoch of the plans but "grid"
     config.data.symmetries = 8  # flips and rotations drawn from; 1 for none
     config.data.reduced = (1.0,)  # also train on the images reduced by these factors
     config.data.blur = 0.0  # sigma in pixels; 0 is bicubic degradation

@@ -2,8 +2,10 @@
 
     python -m jaxsr.main --config experiments/lapsrn.py
 
-Flips and rotations are drawn for each patch, where the authors draw one for a batch.
-The weight decay is the 5e-4 that acts in their code (their options say 1e-4).
+A crop is of an image reduced by a factor from 0.5 to 1; where that is too small for
+one it is left out, where the authors reduce it less. All crops of a batch are flipped
+and turned the same way. The weight decay is the 5e-4 that acts in their code (their
+options say 1e-4).
 """
 
 from experiments import base
@@ -26,10 +28,11 @@ def get_config():
         "learning_rate": 1e-5,
         "factor": 0.5,
         "every": 50.0,
+        "final": 0.1,
     }
-    config.data.plan = "random"
+    config.data.plan = "pyramid"
     config.data.epoch = 1000
     config.data.scales = (4,)
-    config.data.patch = 32
-    config.data.reduced = (1.0, 0.9, 0.8, 0.7)
+    config.data.patch = 128
+    config.data.reduced = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
     return config

@@ -51,7 +51,7 @@ def check(config: dict) -> None:
         ("precision", config["precision"], PRECISIONS),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
-        ("data.plan", data["plan"], ("grid", "random")),
+        ("data.plan", data["plan"], ("grid", "pyramid", "random")),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
@@ -168,8 +168,10 @@ def _open(data, name, samples, doing):
 def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
     """The plan of a run, from the `data` section of its config."""
     common = {name: data[name] for name in ("scales", "patch", "batch", "symmetries")}
-    if data["plan"] == "random":
-        return patches.random_plan(
+    if data["plan"] != "grid":
+        random = data["plan"] == "random"
+        make = patches.random_plan if random else patches.pyramid_plan
+        return make(
             len(source.names),
             sizes=source.sizes,
             epoch=data["epoch"],
@@ -204,7 +206,6 @@ def make_feed(
         plan,
         seed=config["seed"],
         scales=tuple(data["scales"]),
-        patch=data["patch"],
         color=config["color"],
         input=input,
         blur=data["blur"],
@@ -230,8 +231,7 @@ def make_optimizer(config: dict, epoch: int):
     if hasattr(models.MODELS[config["network"]["name"]], "scales"):
         tx = optim.skip_unused(tx)
     if config["plateau"]:
-        reduce = optax.contrib.reduce_on_plateau
-        tx = optax.chain(tx, reduce(**config["plateau"], accumulation_size=epoch))
+        tx = optax.chain(tx, optim.plateau(**config["plateau"], epoch=epoch))
     if config["accumulate"] > 1:
         tx = optax.MultiSteps(tx, config["accumulate"]).gradient_transformation()
     return tx, schedule
@@ -286,6 +286,8 @@ def identity(config: dict, source: sources.Source) -> dict:
     free = FREE
     if config["schedule"]["name"] != "cosine":
         free += ("epochs",)  # then more epochs just go on
+    if config["plateau"].get("of") == "validation":
+        free = tuple(name for name in free if name != "validation")
     settings = {
         key: value
         for key, value in _flat(config)

@@ -3,7 +3,7 @@
 Everything is an optax transformation or a schedule (update count -> learning rate).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,6 +127,51 @@ def skip_unused(tx: optax.GradientTransformation) -> optax.GradientTransformatio
     return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
+class PlateauState(NamedTuple):
+    plateau: Any  # optax's own
+    validation_error: jax.Array  # [] float32, one not yet looked at; below 0 for none
+
+
+def plateau(
+    *, epoch: int, of: str = "loss", **settings
+) -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by a factor that falls when `of` no longer does.
+
+    Goes last in a chain.
+
+    Args:
+        epoch: updates in an epoch.
+        of: "loss", the mean of each epoch in training, or "validation", the errors
+            that `validated` hands in.
+        settings: of `optax.contrib.reduce_on_plateau`. Its patience counts epochs, or
+            validations.
+    """
+    reduce = optax.contrib.reduce_on_plateau
+    if of == "loss":
+        return reduce(**settings, accumulation_size=epoch)
+    if of != "validation":
+        raise ValueError(f"of must be 'loss' or 'validation'; got {of!r}.")
+    tx = reduce(**settings)
+
+    def init(params):
+        return PlateauState(tx.init(params), jnp.float32(-1.0))
+
+    def update(updates, state, params=None, **extra):
+        del params, extra
+        error = state.validation_error
+        _, seen = tx.update((), state.plateau, value=error)
+        new = jax.tree.map(lambda a, b: jnp.where(error < 0, a, b), state.plateau, seen)
+        updates = jax.tree.map(lambda u: new.scale * u, updates)
+        return updates, PlateauState(new, jnp.full_like(error, -1.0))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def validated(opt_state: Any, psnr: float) -> Any:
+    """The state in which a plateau "validation" finds the error of `psnr` dB."""
+    return optax.tree.set(opt_state, validation_error=jnp.float32(10 ** (-psnr / 10)))
+
+
 def sgd(
     schedule: optax.Schedule,
     *,
@@ -187,14 +232,27 @@ def constant(learning_rate: float, *, epoch: int, epochs: float) -> optax.Schedu
 
 
 def step_decay(
-    learning_rate: float, *, epoch: int, epochs: float, factor: float, every: float
+    learning_rate: float,
+    *,
+    epoch: int,
+    epochs: float,
+    factor: float,
+    every: float,
+    final: float = 0.0,
 ) -> optax.Schedule:
-    """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates."""
+    """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates.
+
+    It falls no further than to `final` times the first rate.
+    """
     del epochs
     if not every > 0:
         raise ValueError(f"every must be positive; got {every}.")
     return optax.exponential_decay(
-        learning_rate, max(1, round(every * epoch)), factor, staircase=True
+        learning_rate,
+        max(1, round(every * epoch)),
+        factor,
+        staircase=True,
+        end_value=final * learning_rate or None,
     )
 
 

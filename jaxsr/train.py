@@ -26,6 +26,7 @@ from jaxsr import (
     image,
     logs,
     models,
+    optim,
     report,
     weights,
 )
@@ -137,9 +138,10 @@ class _Run:
     def restore(self) -> None:
         """Takes the newest checkpoint of the workdir, or the state of a new run."""
         config = self.config
-        patch, channels = config["data"]["patch"], image.CHANNELS[config["color"]]
+        side = min(self.plan.sides.values())
+        channels = image.CHANNELS[config["color"]]
         variables = self.net.init(
-            jax.random.key(config["seed"]), jnp.zeros([1, patch, patch, channels])
+            jax.random.key(config["seed"]), jnp.zeros([1, side, side, channels])
         )
         self.manager = checkpoint.open_directory(
             self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
@@ -224,8 +226,7 @@ class _Run:
 
     def _is_validated(self) -> bool:
         """Whether this step's validation was done before the run was interrupted."""
-        records = logs.read(self.workdir) if self.log else []
-        done = any(r["step"] == self.step and "validation_psnr" in r for r in records)
+        done = bool(self.log and self.manager.metrics(self.step))
         return bool(_from_first(done and self.best is not None))
 
     def _put(self, batches):
@@ -258,7 +259,9 @@ class _Run:
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
             if record:
-                record["learning_rate"] = float(self.schedule(step + i))
+                record["learning_rate"] = float(
+                    self.schedule((step + i) // self.config["accumulate"])
+                )
                 record["images_per_second"] = self._speed()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
@@ -292,7 +295,13 @@ class _Run:
                 scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
                 scores["validation_psnr"] = psnr
         psnr = float(_from_first(scores.get("validation_psnr", np.nan)))
-        return {} if np.isnan(psnr) else scores | {"validation_psnr": psnr}
+        if np.isnan(psnr):
+            return {}
+        if self.config["plateau"].get("of") == "validation":
+            opt_state = optim.validated(self.state.opt_state, psnr)
+            state = self.state._replace(opt_state=opt_state)
+            self.state = jax.device_put(state, self.replicated)
+        return scores | {"validation_psnr": psnr}
 
     def _keep(self, scores: dict[str, float]) -> None:
         """Keeps the best model by validation; before the first one, the newest.

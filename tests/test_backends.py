@@ -21,12 +21,14 @@ def source():
     return sources.Source("three", ("a", "b", "c"), images.__getitem__, sizes)
 
 
-def feeds(source, *, scales, patch, input, color, random=False, shard=(0, 1)):
-    common = {"scales": scales, "patch": patch, "input": input}
-    if random:
-        plan = patches.random_plan(3, batch=8, epoch=4, sizes=source.sizes, **common)
+def feeds(source, *, scales, patch, input, color, make="grid", shard=(0, 1)):
+    common = {"scales": scales, "input": input}
+    kinds = {"batch": 8, "patch": patch, **common}
+    if make == "grid":
+        plan = patches.grid_plan(source.sizes, stride=patch, **kinds)
     else:
-        plan = patches.grid_plan(source.sizes, stride=patch, batch=8, **common)
+        make = patches.random_plan if make == "random" else patches.pyramid_plan
+        plan = make(3, epoch=4, sizes=source.sizes, **kinds)
     kinds = {"seed": SEED, "color": color, "shard": shard, **common}
     return plan, [b.make_feed(source, plan, **kinds) for b in (device, tfdata)]
 
@@ -34,9 +36,10 @@ def feeds(source, *, scales, patch, input, color, random=False, shard=(0, 1)):
 KINDS = [
     {"scales": (2, 3), "patch": 13, "input": "interpolated", "color": "y"},
     {"scales": (3,), "patch": 7, "input": "low", "color": "rgb"},
-    {"scales": (2,), "patch": 9, "input": "low", "color": "y", "random": True},
+    {"scales": (2,), "patch": 9, "input": "low", "color": "y", "make": "random"},
     {"scales": (4,), "patch": 9, "input": "interpolated", "color": "rgb"},
-    {"scales": (2, 3), "patch": 9, "input": "low", "color": "rgb", "random": True},
+    {"scales": (2, 3), "patch": 9, "input": "low", "color": "rgb", "make": "random"},
+    {"scales": (2, 4), "patch": 44, "input": "low", "color": "y", "make": "pyramid"},
 ]
 
 
@@ -56,7 +59,7 @@ def test_backends_give_the_same_batches_and_those_of_the_plan(source, kind):
             x, hr = pairs.make_pair(
                 source.read(which), scale, color=kind["color"], input=kind["input"]
             )
-            side = kind["patch"]
+            side = plan.sides[scale]
             unit = scale if kind["input"] == "low" else 1
             top, left = top % (x.shape[0] - side + 1), left % (x.shape[1] - side + 1)
             for name, pixels, u in (("lr", x, 1), ("hr", hr, unit)):
@@ -87,7 +90,7 @@ def test_processes_share_a_batch_between_them(source):
 
 def test_a_streamed_image_that_is_too_small_is_named(source):
     plan = patches.random_plan(3, scales=(2,), patch=30, batch=8, epoch=1, input="low")
-    kinds = {"scales": (2,), "patch": 30, "input": "low", "color": "y"}
+    kinds = {"scales": (2,), "input": "low", "color": "y"}
     feed = tfdata.make_feed(source._replace(sizes=None), plan, seed=0, **kinds)
     with pytest.raises(ValueError, match="a patch needs 30x30"):
         batches(feed, 0, 1)

@@ -30,6 +30,7 @@ SMALL = {
     "fsrcnn": {"width": 6, "narrow": 3},
     "lapsrn": {"depth": 1, "width": 4},
     "mdsr": {"blocks": 1, "width": 4},
+    "ms_lapsrn": {"depth": 1, "recursions": 1, "width": 4},
     "red": {"depth": 4, "width": 4},
     "srcnn": {"widths": (4, 4)},
     "srdensenet": {"blocks": 1, "depth": 2, "growth": 4, "width": 8, "bottleneck": 4},
@@ -46,11 +47,13 @@ def photographs():
 
 
 def config_of(name):
-    """The experiment's config with its network at its smallest, and a batch of 8."""
+    """The experiment's config with its network at its smallest, and 8 small patches."""
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
     network = config["network"]
     network |= SMALL[network["name"]]
-    config["data"] |= {"batch": 8, "backend": "device", "reduced": (1.0,)}
+    patch = min(config["data"]["patch"], 48)
+    own = {"batch": 8, "patch": patch, "backend": "device", "reduced": (1.0,)}
+    config["data"] |= own
     return config
 
 
@@ -188,6 +191,40 @@ def test_fsrcnn_transfer_trains_the_deconvolution_alone():
         for key, value in group.items():
             moved = not np.array_equal(value, before[name][key])
             assert moved == (name == "deconv"), (name, key)
+
+
+def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
+    config = config_of("ms_lapsrn")
+    update, state, feed = set_up(config)
+    first, parts = state.params, []
+    objective = build.make_objective(config)
+    for rows in feed.inputs(0, 3):
+        batch = jax.jit(feed.cut)(feed.data, rows)
+        assert batch["hr"].shape == (8, 48, 48, 1)
+        parts.append((rows.unit, batch))
+        jax.tree.map(np.testing.assert_array_equal, state.params, first)
+        state, _ = update(state, feed.data, patches.stack([rows]))
+    assert [scale for scale, _ in parts] == [2, 4, 8]
+
+    def loss(params):  # summed over the 24 patches of the batch, divided by their count
+        return sum(objective({"params": params}, b, 0)[0].sum() for _, b in parts) / 24
+
+    tx, _ = build.make_optimizer(config | {"accumulate": 1}, epoch=1)
+    grads = jax.jit(jax.grad(loss))(first)
+    updates, _ = jax.jit(tx.update)(grads, tx.init(first), first)
+    for one, other, old in zip(*map(jax.tree.leaves, (state.params, updates, first))):
+        np.testing.assert_allclose(one, old + other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["lapsrn", "lapsrn_fast", "ms_lapsrn"])
+def test_the_pyramids_have_room_in_the_papers_images(name, data_dir):
+    config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
+    source = sources.open_source(config["data"]["name"], data_dir)
+    source = sources.with_reduced(source, config["data"]["reduced"])
+    plan = build.make_plan(config["data"], source, "low")
+    assert 0.8 * len(source.names) < len(source.names) - plan.without
+    rows = plan.rows(0, 0)
+    assert (source.sizes[rows[:, patches.IMAGE]] >= 128).all()
 
 
 def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():

@@ -97,6 +97,30 @@ def test_unused_parameters_do_not_move_by_old_momentum():
     assert (updates["used"] < 0).all() and state[0].count == 2
 
 
+def test_a_plateau_counts_validations_and_not_updates():
+    tx = optim.plateau(epoch=7, of="validation", factor=0.5, patience=2)
+    state, scales = tx.init(GRADS), []
+    for psnr in (None, 30, None, 31, 30.9, None, None, 30, 31.1, 30, 30):
+        if psnr is not None:
+            state = optim.validated(state, psnr)
+        updates, state = jax.jit(tx.update)(GRADS, state, value=0.0)
+        scales.append(float(updates["b"][0, 0]) / 4)
+    # No lower error than of 31 dB at the fifth and eighth, of 31.1 at the last two.
+    assert scales == [1] * 7 + [0.5] * 3 + [0.25]
+    np.testing.assert_allclose(state.plateau.best_value, 10**-3.11, rtol=1e-5)
+
+
+def test_a_plateau_of_the_loss_looks_at_the_mean_of_each_epoch():
+    tx = optim.plateau(epoch=2, factor=0.1, patience=1)
+    state, scales = tx.init(GRADS), []
+    for loss in (1.0, 3.0, 3.0, 0.5, 0.0, 4.0):  # means of 2, 1.75 and 2
+        updates, state = tx.update(GRADS, state, value=loss)
+        scales.append(float(updates["b"][0, 0]) / 4)
+    np.testing.assert_allclose(scales, [1] * 5 + [0.1], rtol=1e-6)
+    with pytest.raises(ValueError, match="'loss' or 'validation'; got 'psnr'"):
+        optim.plateau(epoch=1, of="psnr", factor=0.1)
+
+
 def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
     grads = jnp.array([5.0])
     tx = optim.adam(lambda count: 0.01)
@@ -112,6 +136,7 @@ def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
     [
         ("constant", {}, [0.1, 0.1, 0.1]),
         ("step", {"factor": 0.1, "every": 2}, [0.1, 0.01, 0.001]),
+        ("step", {"factor": 0.1, "every": 2, "final": 0.05}, [0.1, 0.01, 0.005]),
         ("cosine", {}, [0.1, 0.05, 0.0]),
         ("cosine", {"final": 0.5}, [0.1, 0.075, 0.05]),
     ],

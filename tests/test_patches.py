@@ -31,14 +31,16 @@ def test_grid_of_the_papers_sets_has_the_counted_patches(data_dir):
         assert (plan.patches, plan.epoch) == (expected, epoch)
 
 
-@pytest.mark.parametrize("make", ["grid", "random"])
+@pytest.mark.parametrize("make", ["grid", "random", "pyramid"])
 def test_a_plan_is_a_pure_function_of_seed_and_step(make):
+    kinds = {"scales": (2, 3), "batch": 4, "epoch": 5, "input": "low", "sizes": SIZES}
+
     def plan():
-        if make == "grid":
-            return patches.grid_plan(SIZES, input="interpolated", **GRID)
-        return patches.random_plan(
-            3, scales=(2, 3), patch=9, batch=4, epoch=5, input="low", sizes=SIZES
-        )
+        if make == "random":
+            return patches.random_plan(3, patch=9, **kinds)
+        if make == "pyramid":
+            return patches.pyramid_plan(3, patch=36, **kinds)
+        return patches.grid_plan(SIZES, input="interpolated", **GRID)
 
     one, other = plan(), plan()
     for step in (7, 0, 7, 100):
@@ -60,6 +62,34 @@ def test_a_batch_of_low_resolution_patches_has_one_scale():
     assert set.union(*scales) == {2, 3, 4}
     with pytest.raises(ValueError, match="within a batch.*data.plan='random'"):
         patches.grid_plan(SIZES, input="low", **GRID)
+
+
+PYRAMID = {"scales": (2, 4, 8), "patch": 48, "batch": 4, "epoch": 6, "input": "low"}
+
+
+def test_scales_take_turns_in_a_pyramid_and_share_a_symmetry():
+    plan = patches.pyramid_plan(5, **PYRAMID)
+    assert plan.sides == {2: 24, 4: 12, 8: 6} and plan.epoch == 6
+    seen = []
+    for turn in range(40):
+        rows = np.stack([plan.rows(0, 3 * turn + part) for part in range(3)])
+        assert (rows[..., patches.SCALE] == [[2], [4], [8]]).all()
+        assert (rows[..., patches.SYMMETRY] == rows[0, 0, patches.SYMMETRY]).all()
+        assert len(np.unique(rows[..., patches.TOP])) == 12
+        seen.append(rows[0, 0, patches.SYMMETRY])
+    assert set(seen) == set(range(8))
+
+
+def test_a_pyramid_leaves_out_images_that_are_too_small():
+    sizes = np.array([[47, 200], [48, 48], [90, 130], [200, 47], [48, 300]])
+    plan = patches.pyramid_plan(5, sizes=sizes, **PYRAMID)
+    assert plan.without == 2
+    rows = np.concatenate([plan.rows(1, step) for step in range(3)])
+    assert sorted(rows[:, patches.IMAGE]) == [1] * 4 + [2] * 4 + [4] * 4
+    with pytest.raises(ValueError, match="no image is large enough.*48x48"):
+        patches.pyramid_plan(1, sizes=sizes[:1], **PYRAMID)
+    with pytest.raises(ValueError, match=r"multiple of all of \(2, 4, 8\); got 52"):
+        patches.pyramid_plan(5, **PYRAMID | {"patch": 52})
 
 
 def test_random_plan_takes_each_image_in_turn():

@@ -12,10 +12,11 @@ import sys
 import time
 
 import numpy as np
+import optax
 import pytest
 
 from experiments import vdsr
-from jaxsr import train, weights
+from jaxsr import evaluate, train, weights
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {
@@ -248,6 +249,50 @@ def test_a_wrong_setting_is_answered_with_the_right_ones(
     with pytest.raises(ValueError, match=message):
         train.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
+    folders, tmp_path, monkeypatch
+):
+    config = vdsr.get_config()
+    settings = TINY | {
+        "data.name": str(folders / "train"),
+        "validation.name": str(folders / "validation"),
+        "data.scales": (2,),
+        "evaluation.sets": (),
+        "epochs": 4.0,
+    }
+    with config.unlocked():
+        config.update_from_flattened_dict(settings)
+        config.plateau = {"factor": 0.5, "patience": 1, "rtol": 0.9, "of": "validation"}
+
+    def state():
+        train.train(config, tmp_path / "run")
+        run = train._Run(config.to_dict(), tmp_path / "run")
+        run.restore()
+        return run.state
+
+    whole = state()
+    shutil.rmtree(tmp_path / "run")
+    real, calls = evaluate.evaluate, []
+
+    def stopped(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*args)
+
+    monkeypatch.setattr(evaluate, "evaluate", stopped)
+    with pytest.raises(SystemExit):
+        train.train(config, tmp_path / "run")
+    assert_same(state(), whole)
+    # Validated at updates 3, 6, 9 and 12, the last of which no update has followed.
+    plateau = optax.tree.get(whole.opt_state, "plateau")
+    assert plateau.scale == 0.25
+    assert optax.tree.get(whole.opt_state, "validation_error") > 0
+    config.validation.every = 2.0
+    with pytest.raises(ValueError, match="validation.every: 1.0 there, 2.0 now"):
+        train.train(config, tmp_path / "run")
 
 
 def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):

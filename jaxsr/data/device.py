@@ -16,9 +16,10 @@ from jaxsr.data import pairs, patches, sources
 
 @struct.dataclass
 class Rows:
-    """Rows of a plan; what is compiled depends on the size of a true patch."""
+    """Rows of a plan; what is compiled depends on the sizes of a patch."""
 
     rows: jax.Array  # int32 [B, 5]
+    side: int = struct.field(pytree_node=False)  # of a patch of the input, in pixels
     unit: int = struct.field(pytree_node=False)  # true pixels to one of the input
 
 
@@ -37,7 +38,6 @@ def make_feed(
     *,
     seed: int,
     scales: tuple[int, ...],
-    patch: int,
     color: str,
     input: str,
     blur: float = 0.0,
@@ -47,10 +47,9 @@ def make_feed(
 
     Args:
         source: its images are read, degraded at each scale and packed once, here.
-        plan: made for the same scales, patch and input.
+        plan: made for the same scales and input.
         seed: of the run.
         scales: that the plan draws from.
-        patch: side of batch["lr"] in pixels.
         color: "y" or "rgb".
         input: "interpolated" or "low".
         blur: as in `image.degrade`.
@@ -61,23 +60,24 @@ def make_feed(
         pixels = source.read(i)
         for scale in scales:
             pair = pairs.make_pair(pixels, scale, color=color, input=input, blur=blur)
-            if source.sizes is None and min(pair[0].shape[:2]) < patch:
-                raise ValueError(patches.too_small(source.names[i], pair[0], patch))
+            side = plan.sides[scale]
+            if source.sizes is None and min(pair[0].shape[:2]) < side:
+                raise ValueError(patches.too_small(source.names[i], pair[0], side))
             x.append(pair[0])
             hr.append(pair[1])
     data = (_pack(x, len(scales)), _pack(hr, len(scales)))
 
     def cut(data, rows):
         return {
-            "lr": _cut(data[0], rows.rows, scales, patch, 1),
-            "hr": _cut(data[1], rows.rows, scales, patch, rows.unit),
+            "lr": _cut(data[0], rows.rows, scales, rows.side, 1),
+            "hr": _cut(data[1], rows.rows, scales, rows.side, rows.unit),
         }
 
     def inputs(step, count):
         for i in range(step, step + count):
             rows = patches.shard(plan.rows(seed, i), shard)
-            unit = int(rows[0, patches.SCALE]) if input == "low" else 1
-            yield Rows(rows, unit)
+            scale = int(rows[0, patches.SCALE])
+            yield Rows(rows, plan.sides[scale], scale if input == "low" else 1)
 
     return patches.Feed(data, cut, inputs)
 

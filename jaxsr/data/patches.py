@@ -22,6 +22,7 @@ class Plan(NamedTuple):
     batch: int
     patches: int  # in an epoch
     epoch: int  # updates in an epoch, the last of which may reach into the next
+    sides: dict[int, int]  # scale -> side of a patch, in pixels of the network's input
     without: int = 0  # images that are too small for a patch
 
 
@@ -96,7 +97,8 @@ def grid_plan(
         )
 
     without = len(sizes) - len(np.unique(items[:, IMAGE]))
-    return Plan(rows, batch, len(items), -(-len(items) // batch), without)
+    sides = dict.fromkeys(scales, patch)
+    return Plan(rows, batch, len(items), -(-len(items) // batch), sides, without)
 
 
 def random_plan(
@@ -155,7 +157,54 @@ def random_plan(
         out[:, SCALE] = rng.choice(scales, size=1 if input == "low" else batch)
         return out
 
-    return Plan(rows, batch, epoch * batch, epoch)
+    return Plan(rows, batch, epoch * batch, epoch, dict.fromkeys(scales, patch))
+
+
+def pyramid_plan(
+    count: int,
+    *,
+    scales: tuple[int, ...],
+    patch: int,
+    batch: int,
+    epoch: int,
+    input: str,
+    sizes: np.ndarray | None = None,
+    symmetries: int = 8,
+) -> Plan:
+    """LapSRN's plan: true patches of one size, and one symmetry for all of a batch.
+
+    The scales take turns, so that as many updates as there are scales, averaged into
+    one, are MS-LapSRN's batch of equal parts. These share their symmetry too. Images,
+    places and epochs are those of `random_plan`; images too small for a patch are left
+    out.
+
+    Args:
+        patch: side in pixels of the true image, a multiple of every scale.
+        batch: patches in an update, all of one scale.
+
+    Source: Lai, Huang, Ahuja and Yang, TPAMI 2018, and the authors' getBatch.
+    """
+    if any(patch % scale for scale in scales):
+        raise ValueError(f"patch must be a multiple of all of {scales}; got {patch}.")
+    large = np.arange(count)
+    if sizes is not None:
+        large = np.flatnonzero(np.min(sizes, axis=1) >= patch)
+    if not len(large):
+        raise ValueError(f"no image is large enough for a patch of {patch}x{patch}.")
+    of_random = random_plan(
+        len(large), scales=scales, patch=patch, batch=batch, epoch=epoch, input=input
+    )
+
+    def rows(seed, step):
+        turn, part = divmod(step, len(scales))
+        out = of_random.rows(seed, step)
+        out[:, IMAGE] = large[out[:, IMAGE]]
+        out[:, SYMMETRY] = np.random.default_rng([seed, 2, turn]).integers(symmetries)
+        out[:, SCALE] = scales[part]
+        return out
+
+    sides = {s: patch // s if input == "low" else patch for s in scales}
+    return of_random._replace(rows=rows, sides=sides, without=count - len(large))
 
 
 def _check(sizes, scales, patch, batch, symmetries):

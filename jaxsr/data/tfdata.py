@@ -26,7 +26,6 @@ def make_feed(
     *,
     seed: int,
     scales: tuple[int, ...],
-    patch: int,
     color: str,
     input: str,
     blur: float = 0.0,
@@ -55,14 +54,14 @@ def make_feed(
     def cut_patch(row):
         i, top, left, symmetry, scale = (int(value) for value in row)
         x, hr = pair(i, scale)
-        unit = scale if input == "low" else 1
-        if min(x.shape[:2]) < patch:
-            raise ValueError(patches.too_small(source.names[i], x, patch))
-        top, left = top % (x.shape[0] - patch + 1), left % (x.shape[1] - patch + 1)
+        unit, side = scale if input == "low" else 1, plan.sides[scale]
+        if min(x.shape[:2]) < side:
+            raise ValueError(patches.too_small(source.names[i], x, side))
+        top, left = top % (x.shape[0] - side + 1), left % (x.shape[1] - side + 1)
         return (
-            _turned(x[top : top + patch, left : left + patch], symmetry),
+            _turned(x[top : top + side, left : left + side], symmetry),
             _turned(
-                hr[unit * top :, unit * left :][: unit * patch, : unit * patch],
+                hr[unit * top :, unit * left :][: unit * side, : unit * side],
                 symmetry,
             ),
         )
