@@ -12,6 +12,7 @@ import pathlib
 
 import flax.linen as nn
 import jax
+import numpy as np
 import optax
 from flax import traverse_util
 
@@ -120,12 +121,14 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
     return table[name](*args, **settings, **given)
 
 
-def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Source]:
+def open_data(
+    data: dict, validation: str, input: str
+) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
     A named set that is not on disk is fetched. Those that cannot be had are done
     without, unless data.strict; where none can, the free photographs of `samples` take
-    their place.
+    their place. Images too small for a patch are left out of training, and named.
 
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
@@ -134,10 +137,37 @@ def open_data(data: dict, validation: str) -> tuple[sources.Source, sources.Sour
         if sources.split_of(name) == "test":
             raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
     source = _open(data, data["name"], "samples", "TRAINING ON")
+    source = sources.with_reduced(source, tuple(data["reduced"]))
     return (
-        sources.with_reduced(source, tuple(data["reduced"])),
+        _with_room(data, source, input),
         _open(data, validation, "samples-validation", "VALIDATING ON"),
     )
+
+
+def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source:
+    """The source but for images that do not hold a patch at every scale."""
+    if source.sizes is None:
+        return source
+    patch, needed = data["patch"], data["patch"]
+    if data["plan"] != "pyramid":
+        low = input == "low"
+        needed = max(patch * s if low else -(-patch // s) * s for s in data["scales"])
+    fits = np.min(source.sizes, axis=1) >= needed
+    if not fits.any():
+        raise ValueError(
+            f"no image is large enough for a patch of {patch}x{patch} at a scale of "
+            f"{data['scales']}: it needs {needed} pixels a side; the largest has "
+            f"{np.max(source.sizes, axis=0).tolist()}."
+        )
+    if not fits.all() and jax.process_index() == 0:
+        small = np.array(source.names)[~fits]
+        named = ", ".join(small[:9]) + ", ..." * (len(small) > 9)
+        print(
+            f"{len(small)} of {len(fits)} images are not trained on: they have less "
+            f"than {needed} pixels a side: {named}",
+            flush=True,
+        )
+    return sources.only(source, np.flatnonzero(fits))
 
 
 def _open(data, name, samples, doing):
@@ -171,13 +201,7 @@ def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
     if data["plan"] != "grid":
         random = data["plan"] == "random"
         make = patches.random_plan if random else patches.pyramid_plan
-        return make(
-            len(source.names),
-            sizes=source.sizes,
-            epoch=data["epoch"],
-            input=input,
-            **common,
-        )
+        return make(len(source.names), epoch=data["epoch"], input=input, **common)
     if source.sizes is None:
         raise ValueError(
             f"the sizes of {source.name}'s images are not known beforehand, so there "
@@ -231,9 +255,14 @@ def make_optimizer(config: dict, epoch: int):
     if hasattr(models.MODELS[config["network"]["name"]], "scales"):
         tx = optim.skip_unused(tx)
     if config["plateau"]:
-        tx = optax.chain(tx, optim.plateau(**config["plateau"], epoch=epoch))
+        try:
+            plateau = optim.plateau(**config["plateau"], epoch=epoch)
+        except TypeError as error:
+            raise ValueError(f"plateau: {error}.") from error
+        tx = optax.chain(tx, plateau)
     if config["accumulate"] > 1:
-        tx = optax.MultiSteps(tx, config["accumulate"]).gradient_transformation()
+        several = optax.MultiSteps(tx, config["accumulate"])
+        tx = optax.GradientTransformationExtraArgs(several.init, several.update)
     return tx, schedule
 
 

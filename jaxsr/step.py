@@ -52,7 +52,8 @@ def make_train_step(
     """Returns the pure function (state, batch) -> (state, metrics), not compiled.
 
     The metrics are scalars: "loss" (the batch mean), "gradient_norm" (before the clip),
-    "clipped" where the optimizer clips, and the objective's own.
+    "clipped" where the optimizer clips, "plateau" where one scales the rate, and the
+    objective's own.
 
     Args:
         objective: what is differentiated.
@@ -80,6 +81,9 @@ def make_train_step(
         clipped = optax.tree.get(opt_state, "clipped")
         if clipped is not None:
             metrics["clipped"] = clipped
+        plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")
+        if plateau is not None:
+            metrics["plateau"] = plateau.scale
         new_state = TrainState(
             step=state.step + 1,
             params=params,

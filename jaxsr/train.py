@@ -68,7 +68,7 @@ def train(config, workdir: str | os.PathLike) -> None:
             raise SystemExit(128 + interrupt.number)
         left_out = run.source.left_out + run.validation.left_out
         if jax.process_index() == 0:
-            left_out += finish(config, workdir)
+            left_out += finish(config, workdir, run.validation)
         if left_out := dict.fromkeys(left_out):
             _say("\n".join([f"Done, but {len(left_out)} images left out:", *left_out]))
             raise SystemExit(1)
@@ -102,7 +102,7 @@ class _Run:
         jax.config.update("jax_default_matmul_precision", precision)
         self.net = models.make(**config["network"])
         self.source, self.validation = build.open_data(
-            config["data"], config["validation"]["name"]
+            config["data"], config["validation"]["name"], self.net.input
         )
         scales = config["data"]["scales"]
         self.validation = evaluate.measurable(self.validation, scales)
@@ -159,8 +159,6 @@ class _Run:
         if jax.process_index() == 0:
             self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
         _say(parameter_overview.get_parameter_overview(variables["params"]))
-        if self.plan.without:
-            _say(f"{self.plan.without} images are too small for a patch.")
         _say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
@@ -259,9 +257,8 @@ class _Run:
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
             if record:
-                record["learning_rate"] = float(
-                    self.schedule((step + i) // self.config["accumulate"])
-                )
+                rate = self.schedule((step + i) // self.config["accumulate"])
+                record["learning_rate"] = float(rate) * record.get("plateau", 1.0)
                 record["images_per_second"] = self._speed()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
@@ -379,16 +376,18 @@ class _Interrupt:
             signal.signal(number, handler)
 
 
-def finish(config: dict, workdir: pathlib.Path) -> tuple[str, ...]:
+def finish(
+    config: dict, workdir: pathlib.Path, validation: sources.Source
+) -> tuple[str, ...]:
     """Scores the run's model on the benchmark sets at hand and shows the table.
+
+    Where none is, it is scored on the validation images.
 
     Returns what is wrong with images that were left out.
     """
     path = workdir / MODEL
     model = weights.load(path)
-    benchmarks = _benchmarks(config)
-    if not benchmarks:
-        benchmarks = [build.open_data(config["data"], config["validation"]["name"])[1]]
+    benchmarks = _benchmarks(config) or [validation]
     scales = config["data"]["scales"]
     benchmarks = [evaluate.measurable(source, scales) for source in benchmarks]
     left_out = tuple(reason for source in benchmarks for reason in source.left_out)

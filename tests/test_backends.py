@@ -28,7 +28,7 @@ def feeds(source, *, scales, patch, input, color, make="grid", shard=(0, 1)):
         plan = patches.grid_plan(source.sizes, stride=patch, **kinds)
     else:
         make = patches.random_plan if make == "random" else patches.pyramid_plan
-        plan = make(3, epoch=4, sizes=source.sizes, **kinds)
+        plan = make(3, epoch=4, **kinds)
     kinds = {"seed": SEED, "color": color, "shard": shard, **common}
     return plan, [b.make_feed(source, plan, **kinds) for b in (device, tfdata)]
 
@@ -39,7 +39,7 @@ KINDS = [
     {"scales": (2,), "patch": 9, "input": "low", "color": "y", "make": "random"},
     {"scales": (4,), "patch": 9, "input": "interpolated", "color": "rgb"},
     {"scales": (2, 3), "patch": 9, "input": "low", "color": "rgb", "make": "random"},
-    {"scales": (2, 4), "patch": 44, "input": "low", "color": "y", "make": "pyramid"},
+    {"scales": (2, 4), "patch": 36, "input": "low", "color": "y", "make": "pyramid"},
 ]
 
 

@@ -216,15 +216,33 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
         np.testing.assert_allclose(one, old + other, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["lapsrn", "lapsrn_fast", "ms_lapsrn"])
-def test_the_pyramids_have_room_in_the_papers_images(name, data_dir):
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_papers_images_have_room_for_patches(name, data_dir):
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
-    source = sources.open_source(config["data"]["name"], data_dir)
-    source = sources.with_reduced(source, config["data"]["reduced"])
-    plan = build.make_plan(config["data"], source, "low")
-    assert 0.8 * len(source.names) < len(source.names) - plan.without
-    rows = plan.rows(0, 0)
-    assert (source.sizes[rows[:, patches.IMAGE]] >= 128).all()
+    data = config["data"] | {"strict": True}
+    net = models.make(**config["network"])
+    source, validation = build.open_data(data, config["validation"]["name"], net.input)
+    plan = build.make_plan(data, source, net.input)
+    for index, _, _, _, scale in plan.rows(0, 0):
+        unit = scale if net.input == "low" else 1
+        assert min(source.sizes[index]) >= plan.sides[scale] * unit
+    whole = sources.open_source(data["name"], data_dir)
+    assert len(source.names) > 0.8 * len(whole.names) * len(data["reduced"])
+    assert len(validation.names) == 20
+
+
+def test_images_without_room_for_a_patch_are_named_and_not_trained_on(tmp_path, capsys):
+    config = importlib.import_module("experiments.vdsr").get_config().to_dict()
+    for side in (3, 41, 44, 60):
+        PIL.Image.new("L", (80, side)).save(tmp_path / f"{side}.png")
+    data = config["data"] | {"name": str(tmp_path)}
+    source, _ = build.open_data(data, "samples-validation", "interpolated")
+    assert source.names == ("44.png", "60.png") and source.left_out == ()
+    told = capsys.readouterr().out
+    assert "2 of 4 images are not trained on" in told
+    assert "44 pixels a side: 3.png, 41.png\n" in told
+    with pytest.raises(ValueError, match="patch of 61x61 .* 64 pixels a side"):
+        build.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
 
 
 def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():

@@ -61,7 +61,7 @@ def make_feed(
         for scale in scales:
             pair = pairs.make_pair(pixels, scale, color=color, input=input, blur=blur)
             side = plan.sides[scale]
-            if source.sizes is None and min(pair[0].shape[:2]) < side:
+            if min(pair[0].shape[:2]) < side:
                 raise ValueError(patches.too_small(source.names[i], pair[0], side))
             x.append(pair[0])
             hr.append(pair[1])

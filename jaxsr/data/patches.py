@@ -23,7 +23,6 @@ class Plan(NamedTuple):
     patches: int  # in an epoch
     epoch: int  # updates in an epoch, the last of which may reach into the next
     sides: dict[int, int]  # scale -> side of a patch, in pixels of the network's input
-    without: int = 0  # images that are too small for a patch
 
 
 class Feed(NamedTuple):
@@ -96,9 +95,8 @@ def grid_plan(
             [of_epoch(seed, i // len(items))[i % len(items)] for i in index]
         )
 
-    without = len(sizes) - len(np.unique(items[:, IMAGE]))
     sides = dict.fromkeys(scales, patch)
-    return Plan(rows, batch, len(items), -(-len(items) // batch), sides, without)
+    return Plan(rows, batch, len(items), -(-len(items) // batch), sides)
 
 
 def random_plan(
@@ -109,7 +107,6 @@ def random_plan(
     batch: int,
     epoch: int,
     input: str,
-    sizes: np.ndarray | None = None,
     symmetries: int = 8,
 ) -> Plan:
     """The plan of one patch at a random place from each of `count` images in turn.
@@ -123,25 +120,11 @@ def random_plan(
         patch: side in pixels of the network's input.
         batch: patches in an update.
         input: "interpolated" or "low": what the network's input is.
-        sizes: int [count, 2] where known, so that small images are refused at once.
         symmetries: how many of the eight are drawn from; 1 is no augmentation.
     """
     _check(np.ones((count, 2)), scales, patch, batch, symmetries)
     if epoch < 1:
         raise ValueError(f"epoch must be at least one update; got {epoch}.")
-    if sizes is not None:
-        shortest = np.min(sizes, axis=1)
-        fits = [
-            (shortest // s if input == "low" else shortest - shortest % s) >= patch
-            for s in scales
-        ]
-        small = np.flatnonzero(~np.all(fits, axis=0))
-        if len(small):
-            raise ValueError(
-                f"images must hold a patch of {patch}x{patch} at every scale of "
-                f"{scales}; {len(small)} of {count} do not, the first is number "
-                f"{small[0]}. Leave them out, or make the patch smaller."
-            )
 
     @functools.lru_cache(maxsize=2)
     def order(seed, turn):
@@ -168,15 +151,13 @@ def pyramid_plan(
     batch: int,
     epoch: int,
     input: str,
-    sizes: np.ndarray | None = None,
     symmetries: int = 8,
 ) -> Plan:
     """LapSRN's plan: true patches of one size, and one symmetry for all of a batch.
 
     The scales take turns, so that as many updates as there are scales, averaged into
     one, are MS-LapSRN's batch of equal parts. These share their symmetry too. Images,
-    places and epochs are those of `random_plan`; images too small for a patch are left
-    out.
+    places and epochs are those of `random_plan`.
 
     Args:
         patch: side in pixels of the true image, a multiple of every scale.
@@ -186,25 +167,19 @@ def pyramid_plan(
     """
     if any(patch % scale for scale in scales):
         raise ValueError(f"patch must be a multiple of all of {scales}; got {patch}.")
-    large = np.arange(count)
-    if sizes is not None:
-        large = np.flatnonzero(np.min(sizes, axis=1) >= patch)
-    if not len(large):
-        raise ValueError(f"no image is large enough for a patch of {patch}x{patch}.")
     of_random = random_plan(
-        len(large), scales=scales, patch=patch, batch=batch, epoch=epoch, input=input
+        count, scales=scales, patch=patch, batch=batch, epoch=epoch, input=input
     )
 
     def rows(seed, step):
         turn, part = divmod(step, len(scales))
         out = of_random.rows(seed, step)
-        out[:, IMAGE] = large[out[:, IMAGE]]
         out[:, SYMMETRY] = np.random.default_rng([seed, 2, turn]).integers(symmetries)
         out[:, SCALE] = scales[part]
         return out
 
     sides = {s: patch // s if input == "low" else patch for s in scales}
-    return of_random._replace(rows=rows, sides=sides, without=count - len(large))
+    return of_random._replace(rows=rows, sides=sides)
 
 
 def _check(sizes, scales, patch, batch, symmetries):

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -89,17 +89,19 @@ def without(source: Source, reasons: dict[int, str]) -> Source:
     Raises:
         ValueError: where no image remains, with all reasons.
     """
-    if not reasons:
-        return source
     kept = [i for i in range(len(source.names)) if i not in reasons]
     left_out = source.left_out + tuple(reasons.values())
     if not kept:
         raise ValueError("\n".join([f"{source.name} has no good image:", *left_out]))
+    return only(source, kept)._replace(left_out=left_out)
+
+
+def only(source: Source, kept: Sequence[int]) -> Source:
+    """The images of a source that have these indices, in this order."""
     return source._replace(
         names=tuple(source.names[i] for i in kept),
         read=lambda index: source.read(kept[index]),
         sizes=None if source.sizes is None else source.sizes[kept],
-        left_out=left_out,
     )
 
 
