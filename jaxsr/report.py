@@ -11,50 +11,72 @@ from jaxsr import files, image, models, weights
 from jaxsr.evaluate import PROTOCOLS, Score
 from jaxsr.models import catalog
 
-# network -> where `published.json` has the figures of its paper
+# network -> its rows in `published.json`: name, variant, and the fields that tell it
 PUBLISHED = {
-    "bicubic": ("Bicubic", "VDSR-table3"),
-    "drcn": ("DRCN", "paper"),
-    "drrn": ("DRRN", "B1U25"),
-    "edsr": ("EDSR", "baseline"),
-    "espcn": ("ESPCN", "tanh (91 images)"),
-    "fsrcnn": ("FSRCNN", "56-12-4 (91+General-100)"),
-    "lapsrn": ("LapSRN", "own-scale model"),
-    "mdsr": ("MDSR", "baseline"),
-    "ms_lapsrn": ("MS-LapSRN", "D5R2"),
-    "red": ("RED", "RED30"),
-    "srcnn": ("SRCNN", "9-5-5 (VDSR-table3)"),
-    "srdensenet": ("SRDenseNet", "All"),
-    "srresnet": ("SRResNet", "MSE"),
-    "vdsr": ("VDSR", "paper-table3"),
+    "bicubic": [("Bicubic", "VDSR-table3", {})],
+    "drcn": [("DRCN", "paper", {})],
+    "drrn": [("DRRN", f"B1U{u}", {"blocks": 1, "units": u}) for u in (25, 9)],
+    "edsr": [("EDSR", "baseline", {"blocks": 16}), ("EDSR", "full", {"blocks": 32})],
+    "espcn": [
+        ("ESPCN", "tanh (91 images)", {"activation": "tanh"}),
+        ("ESPCN", "ReLU (91 images)", {"activation": "relu"}),
+    ],
+    "fsrcnn": [
+        ("FSRCNN", "56-12-4 (91+General-100)", {"width": 56, "narrow": 12, "depth": 4}),
+        ("FSRCNN", "s 32-5-1 (91+General-100)", {"width": 32, "narrow": 5, "depth": 1}),
+    ],
+    "lapsrn": [("LapSRN", "own-scale model", {})],
+    "mdsr": [("MDSR", "baseline", {"blocks": 16}), ("MDSR", "full", {"blocks": 80})],
+    "ms_lapsrn": [("MS-LapSRN", f"D5R{r}", {"recursions": r}) for r in (8, 5, 2)],
+    "red": [("RED", f"RED{depth}", {"depth": depth}) for depth in (30, 20, 10)],
+    "srcnn": [
+        ("SRCNN", "9-1-5 (91 images)", {"sides": [9, 1, 5]}),
+        ("SRCNN", "9-3-5 (ImageNet)", {"sides": [9, 3, 5]}),
+        ("SRCNN", "9-5-5 (VDSR-table3)", {"sides": [9, 5, 5]}),
+    ],
+    "srdensenet": [("SRDenseNet", "All", {})],
+    "srresnet": [("SRResNet", "MSE", {})],
+    "vdsr": [("VDSR", "paper-table3", {})],
 }
 
 
-def published(network: str, data: str, scale: int) -> tuple[float, float | None] | None:
+def published_as(card: dict) -> tuple[str, str] | None:
+    """(name, variant) of the row in `published.json` to compare a model with.
+
+    The first of its network, where its fields are those of none; None without any.
+    """
+    rows = PUBLISHED.get(card["network"], [])
+    for *row, fields in rows:
+        if all(card["fields"].get(name) == value for name, value in fields.items()):
+            return tuple(row)
+    return rows[0][:2] if rows else None
+
+
+def published(card: dict, data: str, scale: int) -> tuple[float, float | None] | None:
     """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
-    if network not in PUBLISHED:
+    if (row := published_as(card)) is None:
         return None
-    name, variant = PUBLISHED[network]
+    name, variant = row
     text = importlib.resources.files("jaxsr").joinpath("published.json").read_text()
     score = json.loads(text)[name][variant].get(data, {}).get(f"x{scale}")
     return None if score is None else (score["psnr"], score["ssim"])
 
 
-def table(scores: Iterable[Score], network: str) -> str:
+def table(scores: Iterable[Score], card: dict) -> str:
     """A Markdown table of the means: one row for each set and scale.
 
     Its columns are the labels in the order they first come, each as PSNR / SSIM, and
-    last what the paper of `network` prints.
+    last what the paper of the card's network prints.
     """
     means = {(s.data, s.scale, s.network): s for s in scores if s.image == "mean"}
     labels = list(dict.fromkeys(label for _, _, label in means))
-    whose = " ".join(PUBLISHED.get(network, (network,)))
+    whose = " ".join(published_as(card) or [card["network"]])
     header = ["data", "scale", *labels, f"published ({whose})"]
     lines = [header, ["---"] * len(header)]
     for data, scale in dict.fromkeys(key[:2] for key in means):
         cells = [means.get((data, scale, label)) for label in labels]
         values = [None if s is None else (s.psnr, s.ssim) for s in cells]
-        values.append(published(network, data, scale))
+        values.append(published(card, data, scale))
         lines.append([data, f"x{scale}", *map(_cell, values)])
     return "\n".join(map(_line, lines))
 
@@ -114,7 +136,7 @@ def _line(cells: list[str]) -> str:
 def text(scores: Iterable[Score], card: dict) -> str:
     """The table of a model's scores, and under it how they were measured."""
     return (
-        f"{table(scores, card['network'])}\n\nPSNR in dB / SSIM. Trained on "
+        f"{table(scores, card)}\n\nPSNR in dB / SSIM. Trained on "
         f"{card['trained_on']}. Protocol: {PROTOCOLS[card['color']]}.\n"
     )
 

@@ -63,7 +63,7 @@ def test_compare_scores_bicubic_beside_the_model(butterfly, color):
 
 def test_images_too_small_to_measure_are_left_out_and_named(butterfly):
     source = source_of(butterfly[:20, :90], butterfly)
-    assert evaluate.measurable(source, [2, 4]) == source
+    assert evaluate.measurable(source, [2, 4]).names == source.names
     measured = evaluate.measurable(source, [2, 8])
     assert measured.names == ("image1",)
     assert len(list(evaluate.compare(toy(), [measured], [2, 8]))) == 8
@@ -91,7 +91,7 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
         for scale in (2, 3)
         for name in ("baby", "mean")
     ]
-    assert report.table(rows, "vdsr").splitlines() == [
+    assert report.table(rows, toy().card).splitlines() == [
         "| data | scale | bicubic | vdsr | published (VDSR paper-table3) |",
         "| --- | --- | --- | --- | --- |",
         "| Set5 | x2 | 30.00 / 0.9000 | 31.25 / 0.9000 | 37.53 / 0.9587 |",
@@ -100,17 +100,35 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
 
 
 @pytest.mark.parametrize(
-    ("network", "data", "scale", "expected"),
+    ("network", "fields", "data", "scale", "expected"),
     [
-        ("vdsr", "Set14", 4, (28.01, 0.7674)),
-        ("bicubic", "B100", 2, (29.56, 0.8431)),
-        ("vdsr", "my photographs", 2, None),
-        ("espcn", "Set5", 3, (32.55, None)),
-        ("unknown", "Set5", 2, None),
+        ("vdsr", {"depth": 10}, "Set14", 4, (28.01, 0.7674)),
+        ("bicubic", {}, "B100", 2, (29.56, 0.8431)),
+        ("vdsr", {}, "my photographs", 2, None),
+        ("espcn", {"activation": "tanh"}, "Set5", 3, (32.55, None)),
+        ("drrn", {"blocks": 1, "units": 9}, "Set5", 2, (37.66, 0.9589)),
+        ("drrn", {"blocks": 1, "units": 25}, "Set5", 2, (37.74, 0.9591)),
+        ("srcnn", {"sides": [9, 1, 5]}, "Set5", 3, (32.39, None)),
+        ("unknown", {}, "Set5", 2, None),
     ],
 )
-def test_published_figures_are_found(network, data, scale, expected):
-    assert report.published(network, data, scale) == expected
+def test_published_figures_are_found(network, fields, data, scale, expected):
+    card = {"network": network, "fields": fields}
+    assert report.published(card, data, scale) == expected
+
+
+def test_every_row_of_published_figures_is_there():
+    for network, rows in report.PUBLISHED.items():
+        assert network in models.MODELS
+        for name, variant, fields in rows:
+            models.make(network, **fields)
+            card = {"network": network, "fields": fields}
+            assert report.published_as(card) == (name, variant)
+            assert any(
+                report.published(card, data, scale)
+                for data in ("Set5", "DIV2K_val")
+                for scale in (2, 3, 4)
+            )
 
 
 def test_json_holds_every_score_and_how_it_came_about(tmp_path):
