@@ -1,6 +1,8 @@
-"""ESPCN, x3, by a recipe that is sooner there: Adam, cosine, average.
+"""ESPCN, x3, by a recipe that is sooner there.
 
-python -m jaxsr.main --config experiments/espcn_fast.py
+    python -m jaxsr.main --config experiments/espcn_fast.py
+
+Adam, a cosine, averaged parameters, more images and symmetries.
 """
 
 from experiments import espcn

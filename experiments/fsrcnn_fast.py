@@ -1,6 +1,8 @@
-"""FSRCNN, x3, by a recipe that is sooner there: Adam, cosine, average.
+"""FSRCNN, x3, by a recipe that is sooner there.
 
-python -m jaxsr.main --config experiments/fsrcnn_fast.py
+    python -m jaxsr.main --config experiments/fsrcnn_fast.py
+
+Adam, a cosine, averaged parameters, larger patches, more images and symmetries.
 """
 
 from experiments import fsrcnn

@@ -1,6 +1,8 @@
-"""LapSRN, x4, by a recipe that is sooner there: Adam, cosine, average.
+"""LapSRN, x4, by a recipe that is sooner there.
 
-python -m jaxsr.main --config experiments/lapsrn_fast.py
+    python -m jaxsr.main --config experiments/lapsrn_fast.py
+
+Adam, a cosine, averaged parameters, more images.
 """
 
 from experiments import lapsrn

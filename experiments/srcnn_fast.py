@@ -1,6 +1,8 @@
-"""SRCNN 9-5-5 for x3 by a recipe that is sooner there: Adam, cosine, average.
+"""SRCNN 9-5-5 for x3 by a recipe that is sooner there.
 
-python -m jaxsr.main --config experiments/srcnn_fast.py
+    python -m jaxsr.main --config experiments/srcnn_fast.py
+
+Adam, a cosine, averaged parameters, more images and symmetries.
 """
 
 from experiments import srcnn

@@ -1,6 +1,8 @@
-"""VDSR for x2, x3 and x4 by a recipe that is sooner there: Adam, cosine, average.
+"""VDSR for x2, x3 and x4 by a recipe that is sooner there.
 
-python -m jaxsr.main --config experiments/vdsr_fast.py
+    python -m jaxsr.main --config experiments/vdsr_fast.py
+
+Adam, a cosine, averaged parameters, reduced copies of the images.
 """
 
 from experiments import vdsr
