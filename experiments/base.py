@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     # A name of jaxsr.models.MODELS and the fields that differ from the paper's.
     config.network = {"name": "vdsr"}
     config.in_training = {}  # fields of the network that differ while it is trained
-    config.color = "y"  # or "rgb"
+    config.color = "y"  # or "rgb", or "ycbcr"
     config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
     config.objective = {"name": "supervised"}  # of jaxsr.objectives.OBJECTIVES
     config.start = ""  # a model file to start from; "" starts anew

@@ -6,8 +6,8 @@ The authors stop after 15 million updates of 128 sub-images; 33x33 ones at strid
 21,884 on these files (the paper prints 24,800). Unpadded convolutions see the 33x33 and
 are compared with the centre.
 
-The small network is --config.network.sides="(9,1,5)", that on RGB --config.color=rgb,
-another scale --config.data.scales="(2,)".
+The small network is --config.network.sides="(9,1,5)", another scale
+--config.data.scales="(2,)", and those of the colour study --config.color=rgb and ycbcr.
 """
 
 from experiments import base

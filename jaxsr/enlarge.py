@@ -50,9 +50,9 @@ def upscale(
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
     A network of Y enlarges Y, and gray over its full range; Cb, Cr and alpha are
-    enlarged by bicubic. One of RGB enlarges gray as three equal channels, whose mean
-    is taken. A scale that a network lacks is its next larger one reduced by bicubic,
-    or its largest one enlarged.
+    enlarged by bicubic. One of YCbCr enlarges all three, gray with neutral chroma. One
+    of RGB enlarges gray as three equal channels, whose mean is taken. A scale that a
+    network lacks is its next larger one reduced by bicubic, or its largest enlarged.
 
     Args:
         image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1], C from
@@ -264,20 +264,27 @@ def _branch(net: nn.Module, wanted: float) -> int | None:
 def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
     """What a network of that colour takes, of gray [H, W, 1] or RGB [H, W, 3]."""
     gray = x.shape[-1] == 1
+    if color == "rgb":
+        return x.repeat(3, axis=-1) if gray else x
     if color == "y":
         return x if gray else images.rgb_to_y(x)
-    return x.repeat(3, axis=-1) if gray else x
+    if gray:
+        neutral = np.full_like(x, images.YCBCR_OFFSET[1])
+        return np.concatenate([x, neutral, neutral], axis=-1)
+    return images.rgb_to_ycbcr(x)
 
 
 def _merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
     """Gray or RGB, as `bicubic` is, of what a network of that colour made."""
     gray = bicubic.shape[-1] == 1
+    if color == "rgb":
+        return sr.mean(axis=-1, keepdims=True) if gray else sr
+    if gray:
+        return sr[..., :1]
     if color == "y":
-        if gray:
-            return sr
         chroma = images.rgb_to_ycbcr(bicubic)[..., 1:]
-        return images.ycbcr_to_rgb(np.concatenate([sr, chroma], axis=-1))
-    return sr.mean(axis=-1, keepdims=True) if gray else sr
+        sr = np.concatenate([sr, chroma], axis=-1)
+    return images.ycbcr_to_rgb(sr)
 
 
 def _fill_hidden(pixels: np.ndarray) -> np.ndarray:

@@ -11,13 +11,16 @@ import numpy as np
 from jaxsr import image, metrics, models, tiling, weights
 from jaxsr.data import pairs, sources
 
+_Y = (
+    "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
+    "not rounded, output rounded to 8 bits, border of `scale` pixels left out, mean "
+    "over images"
+)
+
 # color -> how it is measured, said beside every figure
 PROTOCOLS = {
-    "y": (
-        "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low "
-        "resolution not rounded, output rounded to 8 bits, border of `scale` pixels "
-        "left out, mean over images"
-    ),
+    "y": _Y,
+    "ycbcr": _Y,
     "rgb": (
         "RGB, bicubic degradation, low resolution and output rounded to 8 bits, Y of "
         "both, border of `scale` pixels left out, mean over images"
@@ -65,7 +68,7 @@ def restore_image(
     sr = image.quantise(tiling.apply(net, model.variables, x, scale=branch))
     if color == "rgb":
         sr, hr = image.rgb_to_y(sr), image.rgb_to_y(hr)
-    return sr, hr
+    return sr[..., :1], hr[..., :1]
 
 
 def measurable(source: sources.Source, scales: Iterable[int]) -> sources.Source:

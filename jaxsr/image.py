@@ -16,7 +16,7 @@ import scipy.sparse
 
 Array = np.ndarray | jax.Array
 
-CHANNELS = {"rgb": 3, "y": 1}  # color -> channels
+CHANNELS = {"rgb": 3, "y": 1, "ycbcr": 3}  # color -> channels
 
 
 def _namespace(x: Array):

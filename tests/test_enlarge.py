@@ -89,6 +89,19 @@ def test_luma_goes_through_the_network_and_chroma_is_bicubic_in_any_tiles(scale)
     np.testing.assert_allclose(sr, expected.clip(0, 1), atol=1e-5)
 
 
+def test_all_three_channels_of_ycbcr_go_through_the_network():
+    model = make_model(VDSR.net, "ycbcr", 3)
+    pixels = make_pixels(20, 17, 3) / 255.0
+    x = image.rgb_to_ycbcr(image.resize(pixels, 2))
+    sr = model.net.apply(model.variables, x[None].astype(np.float32))[0]
+    expected = image.ycbcr_to_rgb(np.asarray(sr)).clip(0, 1)
+    np.testing.assert_allclose(enlarge.upscale(pixels, 2, model), expected, atol=1e-5)
+    gray = enlarge.upscale(pixels[..., 0], 2, BICUBIC._replace(card={"color": "ycbcr"}))
+    np.testing.assert_allclose(
+        gray, image.resize(pixels[..., :1], 2)[..., 0], atol=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("net", "scale", "branch"),
     [

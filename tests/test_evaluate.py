@@ -53,7 +53,15 @@ def test_rgb_is_measured_on_y_of_rounded_images(butterfly):
     np.testing.assert_allclose(hr, image.rgb_to_y(true), atol=1e-6)
 
 
-@pytest.mark.parametrize("color", ["y", "rgb"])
+def test_ycbcr_is_measured_as_y_is(butterfly):
+    for one, other in zip(
+        evaluate.restore_image(toy("ycbcr"), butterfly, 3),
+        evaluate.restore_image(toy("y"), butterfly, 3),
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("color", ["y", "rgb", "ycbcr"])
 def test_compare_scores_bicubic_beside_the_model(butterfly, color):
     rows = list(evaluate.compare(toy(color), [source_of(butterfly)], [2]))
     means = {row.network: row.psnr for row in rows if row.image == "mean"}

@@ -13,14 +13,14 @@ def make_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(x, hr), float32 [h, w, C] and [H, W, C] in about [0, 1], of a true image.
 
-    The whole image is cropped to multiples of the scale and reduced by bicubic. Y is
-    rounded to 8 bits before, its low-resolution image is not; for RGB the
+    The whole image is cropped to multiples of the scale and reduced by bicubic. Y, Cb
+    and Cr are rounded to 8 bits before, their low-resolution image is not; for RGB the
     low-resolution image is rounded, as in the files that RGB networks are compared on.
 
     Args:
         pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or all three colours.
         scale: >= 1.
-        color: "y" (C = 1) or "rgb" (C = 3).
+        color: "y" (C = 1), "rgb" or "ycbcr" (C = 3).
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
     """
@@ -31,12 +31,16 @@ def make_pair(
     if input not in ("interpolated", "low"):
         raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
     if color == "y":
-        hr = image.modcrop(image.luma(pixels), scale)
-        x = image.degrade(hr, scale, blur=blur)
+        hr = image.luma(pixels)
     else:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        hr = image.modcrop(image.from_uint(pixels), scale)
-        x = image.quantise(image.degrade(hr, scale, blur=blur))
+        hr = image.from_uint(pixels)
+    if color == "ycbcr":
+        hr = image.quantise(image.rgb_to_ycbcr(hr))
+    hr = image.modcrop(hr, scale)
+    x = image.degrade(hr, scale, blur=blur)
+    if color == "rgb":
+        x = image.quantise(x)
     if input == "interpolated":
         x = image.enlarge(x, scale)
     return x, hr
