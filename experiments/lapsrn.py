@@ -2,10 +2,9 @@
 
     python -m jaxsr.main --config experiments/lapsrn.py
 
-A crop is of an image reduced by a factor from 0.5 to 1; where that is too small for
-one it is left out, where the authors reduce it less. All crops of a batch are flipped
-and turned the same way. The weight decay is the 5e-4 that acts in their code (their
-options say 1e-4).
+The low resolution is cut from the whole image's, where the authors reduce the crop. All
+crops of a batch are flipped and turned the same way. The weight decay is the 5e-4 that
+acts in their code (their options say 1e-4).
 """
 
 from experiments import base

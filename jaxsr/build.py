@@ -137,7 +137,8 @@ def open_data(
         if sources.split_of(name) == "test":
             raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
     source = _open(data, data["name"], "samples", "TRAINING ON")
-    source = sources.with_reduced(source, tuple(data["reduced"]))
+    least = data["patch"] if data["plan"] == "pyramid" else 1
+    source = sources.with_reduced(source, tuple(data["reduced"]), least=least)
     return (
         _with_room(data, source, input),
         _open(data, validation, "samples-validation", "VALIDATING ON"),

@@ -93,7 +93,7 @@ def config_of_a_run(name, folders, **settings):
     """The experiment's config for six epochs of some updates."""
     config = importlib.import_module(f"experiments.{name}").get_config()
     network, patch = config.network["name"], 40
-    if models.MODELS[network].input == "low":
+    if models.MODELS[network].input == "low" and config.data.plan != "pyramid":
         patch //= max(config.data.scales)
     if network == "srcnn":
         config.schedule.learning_rate = 1e-2  # of 15 million updates, 12
@@ -357,5 +357,8 @@ def test_reduced_copies_are_the_images_at_each_factor():
         assert source.read(i).shape[:2] == tuple(source.sizes[i])
     half = image.to_uint(image.resize(image.from_uint(photographs().read(1)), 0.5))
     np.testing.assert_array_equal(source.read(3), half)
+    source = sources.with_reduced(photographs(), (1.0, 0.5), least=150)
+    assert source.sizes.tolist() == [[200, 220], [150, 165], [250, 210], [179, 150]]
+    assert all(source.read(i).shape[:2] == tuple(source.sizes[i]) for i in range(4))
     with pytest.raises(ValueError, match=r"0\.\.1"):
         sources.with_reduced(photographs(), (1.5,))

@@ -105,21 +105,27 @@ def only(source: Source, kept: Sequence[int]) -> Source:
     )
 
 
-def with_reduced(source: Source, factors: tuple[float, ...]) -> Source:
+def with_reduced(
+    source: Source, factors: tuple[float, ...], *, least: int = 1
+) -> Source:
     """Every image of a source at each of the factors in 0..1, by bicubic.
 
-    Source: FSRCNN's augmentation, Dong, Loy and Tang, ECCV 2016, section 4.1.
+    None is reduced to a side below `least` pixels: the factor is raised as needed.
+
+    Source: FSRCNN's augmentation, Dong, Loy and Tang, ECCV 2016, section 4.1; for
+    `least` LapSRN's, Lai, Huang, Ahuja and Yang, CVPR 2017, the authors' code.
     """
     if not factors or not all(0 < factor <= 1 for factor in factors):
         raise ValueError(f"factors must lie in 0..1, 0 excluded; got {factors}.")
     if tuple(factors) == (1.0,):
         return source
 
+    def raised(factor, size):
+        return max(factor, min(1.0, least / min(size)))
+
     def read(index):
-        pixels, factor = (
-            source.read(index // len(factors)),
-            factors[index % len(factors)],
-        )
+        pixels = source.read(index // len(factors))
+        factor = raised(factors[index % len(factors)], pixels.shape[:2])
         if factor == 1:
             return pixels
         return image.to_uint(image.resize(image.from_uint(pixels), factor))
@@ -127,7 +133,9 @@ def with_reduced(source: Source, factors: tuple[float, ...]) -> Source:
     sizes = source.sizes
     if sizes is not None:
         sizes = [
-            image.resized_size(size, f) for size in sizes.tolist() for f in factors
+            image.resized_size(size, raised(factor, size))
+            for size in sizes.tolist()
+            for factor in factors
         ]
         sizes = np.array(sizes, np.int32)
     names = tuple(f"{name}@{factor:g}" for name in source.names for factor in factors)
