@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from jaxsr import files, image, models, weights
-from jaxsr.evaluate import PROTOCOLS, Score
+from jaxsr import evaluate, files, image, models, weights
 from jaxsr.models import catalog
 
 # network -> its rows in `published.json`: name, variant, and the fields that tell it
@@ -62,7 +61,7 @@ def published(card: dict, data: str, scale: int) -> tuple[float, float | None] |
     return None if score is None else (score["psnr"], score["ssim"])
 
 
-def table(scores: Iterable[Score], card: dict) -> str:
+def table(scores: Iterable[evaluate.Score], card: dict) -> str:
     """A Markdown table of the means: one row for each set and scale.
 
     Its columns are the labels in the order they first come, each as PSNR / SSIM, and
@@ -133,15 +132,17 @@ def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def text(scores: Iterable[Score], card: dict) -> str:
+def text(scores: Iterable[evaluate.Score], card: dict) -> str:
     """The table of a model's scores, and under it how they were measured."""
     return (
         f"{table(scores, card)}\n\nPSNR in dB / SSIM. Trained on "
-        f"{card['trained_on']}. Protocol: {PROTOCOLS[card['color']]}.\n"
+        f"{card['trained_on']}. Protocol: {evaluate.PROTOCOLS[card['color']]}.\n"
     )
 
 
-def write_json(path: str | pathlib.Path, scores: Iterable[Score], **facts) -> None:
+def write_json(
+    path: str | pathlib.Path, scores: Iterable[evaluate.Score], **facts
+) -> None:
     """Writes the scores, and facts about how they came about, as JSON."""
     scores = [
         {k: None if v == float("inf") else v for k, v in score._asdict().items()}

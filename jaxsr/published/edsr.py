@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from jaxsr import models
-from jaxsr.models.edsr import DIV2K_MEAN
+from jaxsr.models import edsr
 from jaxsr.published import tensors as files
 from jaxsr.published import torch_files
 
@@ -61,7 +61,7 @@ def without_mean(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, sign in (("sub_mean", -1), ("add_mean", 1))
         for part, value in (
             ("weight", np.eye(3).reshape(3, 3, 1, 1)),
-            ("bias", sign * 255 * np.array(DIV2K_MEAN)),
+            ("bias", sign * 255 * np.array(edsr.DIV2K_MEAN)),
         )
     }
     return _without(tensors, fixed)
@@ -84,7 +84,7 @@ def _npz_layers(data):
     That network works on (x - mean) / 127.5, ours on x - mean, of 0..255: the first
     and the last layer make up for it. Its pixel shuffles have TensorFlow's order.
     """
-    mean = np.reshape(DIV2K_MEAN, (1, 3, 1, 1))
+    mean = np.reshape(edsr.DIV2K_MEAN, (1, 3, 1, 1))
     fixed = {"DIV2K_mean": mean, "neg_DIV2K_mean": -mean}
     tensors = _without(files.read_npz(data), fixed)
     kernels = []

@@ -42,8 +42,8 @@ def convert(data: bytes, suffix: str):
     tensors = readers[suffix](data)
     norms = sum(name.endswith("_gamma") for name in tensors)
     blocks = range(max(0, norms - 1) // 2)
-    doublings = sum(name.startswith("leakyrelu") for name in tensors)
-    ups = [f"up_{i}" for i in range(max(1, doublings - 1 - len(blocks)))]
+    prelus_there = sum(name.startswith("leakyrelu") for name in tensors)
+    ups = [f"up_{i}" for i in range(max(1, prelus_there - 1 - len(blocks)))]
     pairs = [f"block_{i}_{{}}_{j}" for i in blocks for j in range(2)]
     names = {}
     layers = [*(name.format("conv") for name in pairs), "body_out"]

@@ -3,15 +3,14 @@
 import numpy as np
 
 from jaxsr import models
-from jaxsr.published import matlab
-from jaxsr.published.caffe import read_layers as read_caffe
+from jaxsr.published import caffe, matlab
 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernels HWIO and biases, input first
 
 
 def convert(data: bytes, suffix: str):
     """(net, variables, card) of a VDSR file, depth and width read off its shapes."""
-    readers = {".mat": _mat_layers, ".caffemodel": read_caffe}
+    readers = {".mat": _mat_layers, ".caffemodel": caffe.read_layers}
     if suffix not in readers:
         raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
     layers = readers[suffix](data)
