@@ -172,28 +172,30 @@ def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source
 
 
 def _open(data, name, samples, doing):
-    data_dir, found, missing = data["dir"] or None, [], []
+    data_dir, opened, missing = data["dir"] or None, [], []
     for part in sources.parts_of(name):
         try:
             try:
-                sources.open_source(part, data_dir)
+                source = sources.open_source(part, data_dir)
             except sources.DataNotFound:
                 fetching.fetch(part, data_dir)
-            found.append(part)
+                source = sources.open_source(part, data_dir)
+            opened.append(source)
         except (sources.DataNotFound, fetching.FetchError) as error:
             if data["strict"]:
                 raise
             missing.append(f"!! {error}\n")
     if not missing:
-        return sources.open_source(name, data_dir)
-    instead = "+".join(found) or f"THE FEW PHOTOGRAPHS OF `{samples}`"
+        return sources.join(name, opened)
+    instead = "+".join(source.name for source in opened)
     if jax.process_index() == 0:
         print(
-            f"\n{'!' * 80}\n{''.join(missing)}!! {doing} {instead} INSTEAD of {name}.\n"
+            f"\n{'!' * 80}\n{''.join(missing)}!! {doing} "
+            f"{instead or f'THE FEW PHOTOGRAPHS OF `{samples}`'} INSTEAD of {name}.\n"
             f"!! --config.data.strict=True makes this an error.\n{'!' * 80}\n",
             flush=True,
         )
-    return sources.open_source("+".join(found) or samples, data_dir)
+    return sources.join(instead, opened) if opened else sources.open_source(samples)
 
 
 def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
@@ -311,7 +313,7 @@ def warm_start(net: nn.Module, variables: dict, path: str) -> dict:
     return traverse_util.unflatten_dict(flat | taken, sep="/")
 
 
-def identity(config: dict, source: sources.Source) -> dict:
+def identity(config: dict, source: sources.Source, validation: sources.Source) -> dict:
     """Setting -> value of all that makes a run what it is, its data included."""
     free = FREE
     if config["schedule"]["name"] != "cosine":
@@ -324,6 +326,8 @@ def identity(config: dict, source: sources.Source) -> dict:
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
     settings["data.digest"] = sources.digest(source)
+    if config["plateau"].get("of") == "validation":
+        settings["validation.digest"] = sources.digest(validation)
     return json.loads(json.dumps(settings))
 
 

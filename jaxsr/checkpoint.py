@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
-from jaxsr.step import TrainState
+from jaxsr import step as steps
 
 
 class CheckpointError(RuntimeError):
@@ -50,7 +50,10 @@ def open_directory(
 
 
 def save(
-    manager: ocp.CheckpointManager, state: TrainState, *, psnr: float | None = None
+    manager: ocp.CheckpointManager,
+    state: steps.TrainState,
+    *,
+    psnr: float | None = None,
 ) -> None:
     """Begins to save a state under its step; the arrays may be donated at once.
 
@@ -76,7 +79,9 @@ def save(
         )
 
 
-def restore(manager: ocp.CheckpointManager, like: TrainState) -> TrainState | None:
+def restore(
+    manager: ocp.CheckpointManager, like: steps.TrainState
+) -> steps.TrainState | None:
     """The newest state that is whole, or None from a directory without checkpoints.
 
     One that cannot be read, or of which a bit has changed, is reported and put aside as
@@ -162,7 +167,7 @@ def _put_aside(manager, step):
     return damaged
 
 
-def _digests(state: TrainState) -> dict[str, str]:
+def _digests(state: steps.TrainState) -> dict[str, str]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return {
         jax.tree_util.keystr(path): hashlib.sha256(

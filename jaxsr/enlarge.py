@@ -268,10 +268,7 @@ def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
         return x.repeat(3, axis=-1) if gray else x
     if color == "y":
         return x if gray else images.rgb_to_y(x)
-    if gray:
-        neutral = np.full_like(x, images.YCBCR_OFFSET[1])
-        return np.concatenate([x, neutral, neutral], axis=-1)
-    return images.rgb_to_ycbcr(x)
+    return images.with_neutral_chroma(x) if gray else images.rgb_to_ycbcr(x)
 
 
 def _merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A model and benchmark sets -> rows of scores, by the one protocol of `PROTOCOLS`."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import einops
@@ -54,7 +54,7 @@ def restore_image(
     Both are Y as the protocol compares them, before the border is left out.
 
     Args:
-        model: of either colour.
+        model: of any colour.
         pixels: the true image, uint8 [H, W, 1 or 3].
         scale: by which it is reduced.
     """
@@ -71,7 +71,7 @@ def restore_image(
     return sr[..., :1], hr[..., :1]
 
 
-def measurable(source: sources.Source, scales: Iterable[int]) -> sources.Source:
+def measurable(source: sources.Source, scales: Sequence[int]) -> sources.Source:
     """The source but for images too small to be measured; reads every image.
 
     Raises:

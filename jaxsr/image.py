@@ -19,6 +19,13 @@ Array = np.ndarray | jax.Array
 CHANNELS = {"rgb": 3, "y": 1, "ycbcr": 3}  # color -> channels
 
 
+def channels(color: str) -> int:
+    """How many channels images of a color of `CHANNELS` have."""
+    if color not in CHANNELS:
+        raise ValueError(f"color must be one of {sorted(CHANNELS)}; got {color!r}.")
+    return CHANNELS[color]
+
+
 def _namespace(x: Array):
     return jnp if isinstance(x, jax.Array) else np
 
@@ -289,6 +296,12 @@ def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
     if pixels.shape[-1] == 1:
         return from_uint(pixels, dtype)
     return quantise(rgb_to_y(from_uint(pixels, np.float64))).astype(dtype)
+
+
+def with_neutral_chroma(y: np.ndarray) -> np.ndarray:
+    """YCbCr [..., 3] of gray images [..., 1]."""
+    neutral = np.full_like(y, YCBCR_OFFSET[1])
+    return np.concatenate([y, neutral, neutral], axis=-1)
 
 
 def _check_rgb(images: Array) -> None:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import sys
+import traceback
 
 # Until there is something to save, Ctrl-C just ends; JAX's callbacks would swallow it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -36,6 +37,9 @@ def _parse(argv: list[str]) -> list[str]:
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as error:  # how a misspelt setting shows
+        where = traceback.extract_tb(error.__traceback__)[-1].filename
+        if "ml_collections" not in where or os.environ.get("JAXSR_TRACEBACK"):
+            raise
         while isinstance(error, Exception):  # one may be wrapped in the other
             error = error.args[0]
         sys.exit(f"error: the config has no setting {'. '.join(error.splitlines())}")

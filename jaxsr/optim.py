@@ -142,7 +142,8 @@ def plateau(
     Args:
         epoch: updates in an epoch.
         of: "loss", the mean of each epoch in training, or "validation", the errors
-            that `validated` hands in.
+            that `validated` hands in. Where gradients are accumulated, of the losses
+            behind an update the last one counts.
         settings: of `optax.contrib.reduce_on_plateau`. Its patience counts epochs, or
             validations.
     """

@@ -3,7 +3,7 @@
 import importlib.resources
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def _cell(value):
     return f"{psnr:.2f}" if ssim is None else f"{psnr:.2f} / {ssim:.4f}"
 
 
-def networks(names: Iterable[str] = ()) -> Iterator[str]:
+def networks(names: Sequence[str] = ()) -> Iterator[str]:
     """Yields the lines of a Markdown table of networks and their papers' variants.
 
     Multiply-adds, in billions, are those of an image of 1280x720 made from what the
@@ -107,7 +107,7 @@ def networks(names: Iterable[str] = ()) -> Iterator[str]:
         for fields in entry.variants if not names or name in names else ():
             net = models.make(name, **fields)
             costs = {
-                scale: catalog.cost(net, image.CHANNELS[entry.color], scale=scale)
+                scale: catalog.cost(net, image.channels(entry.color), scale=scale)
                 for scale in getattr(net, "scales", [None])
             }
             adds = [

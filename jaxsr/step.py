@@ -58,7 +58,9 @@ def make_train_step(
     Args:
         objective: what is differentiated.
         tx: the optimizer; it is also given the loss, as `value`.
-        ema_decay: of the exponential average of the parameters; 0 keeps none.
+        ema_decay: of the exponential average of the parameters; 0 keeps none. At first
+            it is (1 + step) / (10 + step) where that is less, so that the average soon
+            forgets the initial parameters.
         axis_name: under `pmap`, the axis over which gradients are averaged, before the
             clip. Under `jit` a batch that lies sharded on several devices needs none.
     """
@@ -84,13 +86,14 @@ def make_train_step(
         plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")
         if plateau is not None:
             metrics["plateau"] = plateau.scale
+        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
         new_state = TrainState(
             step=state.step + 1,
             params=params,
             batch_stats=aux["batch_stats"],
             opt_state=opt_state,
             ema_params=jax.tree.map(
-                lambda average, new: ema_decay * average + (1 - ema_decay) * new,
+                lambda average, new: decay * average + (1 - decay) * new,
                 state.ema_params,
                 params if state.ema_params else {},
             ),

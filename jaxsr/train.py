@@ -109,7 +109,7 @@ class _Run:
         for reason in self.source.left_out + self.validation.left_out:
             _say(f"Left out: {reason}")
         _benchmarks(config)  # what is wrong with them now, not after the training
-        self.identity = build.identity(config, self.source)
+        self.identity = build.identity(config, self.source, self.validation)
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
         self.tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
@@ -135,20 +135,20 @@ class _Run:
             donate_argnums=0,
         )
 
+        side = min(self.plan.sides.values())
+        x = jnp.zeros([1, side, side, image.channels(config["color"])])
+        self.variables = self.net.init(jax.random.key(config["seed"]), x)
+        checkpoints = workdir / "checkpoints"
+        if config["start"] and not (checkpoints.exists() and os.listdir(checkpoints)):
+            self.variables = build.warm_start(self.net, self.variables, config["start"])
+
     def restore(self) -> None:
         """Takes the newest checkpoint of the workdir, or the state of a new run."""
         config = self.config
-        side = min(self.plan.sides.values())
-        channels = image.CHANNELS[config["color"]]
-        variables = self.net.init(
-            jax.random.key(config["seed"]), jnp.zeros([1, side, side, channels])
-        )
         self.manager = checkpoint.open_directory(
             self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
         )
-        if config["start"] and not self.manager.all_steps():
-            variables = build.warm_start(self.net, variables, config["start"])
-        state = steps.init_state(variables, self.tx, ema=config["ema_decay"] > 0)
+        state = steps.init_state(self.variables, self.tx, ema=config["ema_decay"] > 0)
         self.state = jax.device_put(state, self.replicated)
         restored = checkpoint.restore(self.manager, self.state)
         if restored is not None:
@@ -158,7 +158,7 @@ class _Run:
         self.log = None
         if jax.process_index() == 0:
             self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
-        _say(parameter_overview.get_parameter_overview(variables["params"]))
+        _say(parameter_overview.get_parameter_overview(self.variables["params"]))
         _say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
@@ -224,8 +224,23 @@ class _Run:
 
     def _is_validated(self) -> bool:
         """Whether this step's validation was done before the run was interrupted."""
-        done = bool(self.log and self.manager.metrics(self.step))
-        return bool(_from_first(done and self.best is not None))
+        done = False
+        if self.log is not None:
+            records = logs.read(self.workdir) if self.step >= self.total else []
+            done = self._has_model() and (
+                bool(self.manager.metrics(self.step))
+                or any(
+                    r["step"] == self.step and "validation_psnr" in r for r in records
+                )
+            )
+        return bool(_from_first(done))
+
+    def _has_model(self) -> bool:
+        try:
+            weights.load(self.workdir / MODEL)
+        except (FileNotFoundError, ValueError):
+            return False
+        return True
 
     def _put(self, batches):
         """Stacks the inputs of several updates and spreads them over the devices."""

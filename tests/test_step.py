@@ -126,11 +126,13 @@ def test_a_single_update_is_that_of_a_scan():
     assert a["loss"].shape == b["loss"].shape == (1,)
 
 
-def test_averaged_parameters_follow_and_are_the_ones_used():
+@pytest.mark.parametrize(("updates", "decay"), [(0, 0.1), (2, 0.25), (1000, 0.9)])
+def test_averaged_parameters_follow_and_are_the_ones_used(updates, decay):
     state, batch = init(ema=True), first(batches())
+    state = state._replace(step=jnp.asarray(updates, state.step.dtype))
     new, _ = step.make_train_step(OBJECTIVE, TX, ema_decay=0.9)(state, batch)
     expected = jax.tree.map(
-        lambda old, now: 0.9 * old + 0.1 * now, state.params, new.params
+        lambda old, now: decay * old + (1 - decay) * now, state.params, new.params
     )
     assert_close(new.ema_params, expected, rtol=1e-6)
     assert step.variables_of(new)["params"] is new.ema_params

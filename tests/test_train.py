@@ -234,6 +234,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folders, tmp
         ({"ema_decay": 1.0}, "below 1; got 1"),
         ({"optim": {"name": "adam", "beta": 1}}, r"has the settings \['b1', .*'beta'"),
         ({"schedule": {"name": "step"}}, r"'every', 'factor'.*missing"),
+        ({"start": "no/such/run"}, "got 'no/such/run'"),
+        ({"network": {"name": "red", "depth": 5}}, "even"),
     ],
 )
 def test_a_wrong_setting_is_answered_with_the_right_ones(

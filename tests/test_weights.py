@@ -117,7 +117,7 @@ CARDS = {
     "half a card": ({"jaxsr": '{"color": "y"}'}, r"lacks \['fields', 'network'\]"),
     "an unknown network": ({"network": "x"}, "one of .*vdsr.*got 'x'"),
     "an unknown field": ({"fields": {"layers": 3}}, r"depth.*got \['layers'\]"),
-    "an unknown colour": ({"color": "cmyk"}, r"\['rgb', 'y'\]; got 'cmyk'"),
+    "an unknown colour": ({"color": "cmyk"}, r"\['rgb', 'y', 'ycbcr'\]; got 'cmyk'"),
     "an impossible network": ({"fields": {"depth": 1}}, "depth must be at least 2"),
 }
 

@@ -50,7 +50,7 @@ def make_feed(
         plan: made for the same scales and input.
         seed: of the run.
         scales: that the plan draws from.
-        color: "y" or "rgb".
+        color: of `image.CHANNELS`.
         input: "interpolated" or "low".
         blur: as in `image.degrade`.
         shard: (index, count) of the process whose rows `inputs` yields.

@@ -24,19 +24,18 @@ def make_pair(
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
     """
-    if color not in image.CHANNELS:
-        raise ValueError(
-            f"color must be one of {sorted(image.CHANNELS)}; got {color!r}."
-        )
+    channels = image.channels(color)
     if input not in ("interpolated", "low"):
         raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
-    if color == "y":
+    if color == "rgb":
+        hr = image.from_uint(np.broadcast_to(pixels, (*pixels.shape[:2], channels)))
+    elif color == "y":
         hr = image.luma(pixels)
+    elif pixels.shape[2] == 1:
+        hr = image.with_neutral_chroma(image.luma(pixels))
     else:
-        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        hr = image.from_uint(pixels)
-    if color == "ycbcr":
-        hr = image.quantise(image.rgb_to_ycbcr(hr))
+        ycbcr = image.rgb_to_ycbcr(image.from_uint(pixels, np.float64))
+        hr = image.quantise(ycbcr).astype(np.float32)
     hr = image.modcrop(hr, scale)
     x = image.degrade(hr, scale, blur=blur)
     if color == "rgb":

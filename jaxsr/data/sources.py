@@ -37,7 +37,7 @@ class Source(NamedTuple):
     names: tuple[str, ...]  # of the images: stems in a named set, paths in a folder
     read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
     sizes: np.ndarray | None  # int32 [N, 2]; None where only decoding would tell
-    left_out: tuple[str, ...] = ()  # what is wrong with files of a folder, by file
+    left_out: tuple[str, ...] = ()  # what is wrong with images that were left out
 
 
 class ImageSet(NamedTuple):
@@ -52,7 +52,10 @@ class ImageSet(NamedTuple):
 
 
 def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
-    """The images that `name` stands for; only file headers are read.
+    """The images that `name` stands for.
+
+    Of named sets only file headers are read; the files of a folder are decoded once, as
+    nothing else tells which are whole.
 
     Args:
         name: see the top of this file.
@@ -64,7 +67,11 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> Source:
         ValueError: an unknown name, a folder without a good image, or bad files in a
             named set, all of which are listed.
     """
-    parts = [_open_part(part, data_dir) for part in parts_of(name)]
+    return join(name, [_open_part(part, data_dir) for part in parts_of(name)])
+
+
+def join(name: str, parts: list[Source]) -> Source:
+    """The images of several sources as one; `name` is that of a row of `COMBINED`."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0] + [len(part.names) for part in parts])
@@ -190,7 +197,7 @@ def _opened(file, name: str = "") -> Iterator[PIL.Image.Image]:
     """An image file of which only the header is read; all errors become ValueErrors."""
     name = name or str(file)
     try:
-        with files.open_image(file) as picture:
+        with PIL.Image.open(file) as picture:
             yield picture
     except PIL.UnidentifiedImageError:
         raise ValueError(
@@ -286,7 +293,8 @@ def _sizes(
             return picture.height, picture.width
 
     sizes, reasons = [(0, 0)] * len(paths), {}
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    pool = concurrent.futures.ThreadPoolExecutor()
+    try:
         futures = [pool.submit(size, path) for path in paths]
         bar = tqdm.tqdm(futures, "checking images", leave=False, disable=None)
         for i, future in enumerate(bar):
@@ -294,6 +302,8 @@ def _sizes(
                 sizes[i] = future.result()
             except ValueError as error:
                 reasons[i] = str(error)
+    finally:
+        pool.shutdown(cancel_futures=True)
     return sizes, reasons
 
 
@@ -321,14 +331,14 @@ def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
     entry, folder = SETS[name], set_folder(name, data_dir)
     if entry.files:
         return [folder / file for file in entry.files]
-    files = _image_files(folder)
-    if entry.count is not None and len(files) != entry.count:
-        kind = DataNotFound if len(files) < entry.count else ValueError
+    paths = _image_files(folder)
+    if entry.count is not None and len(paths) != entry.count:
+        kind = DataNotFound if len(paths) < entry.count else ValueError
         raise kind(
-            f"{name} needs {entry.count} images in {folder}; {len(files)} are there. "
+            f"{name} needs {entry.count} images in {folder}; {len(paths)} are there. "
             f"{_way_out(name)}"
         )
-    return entry.keep(files)
+    return entry.keep(paths)
 
 
 def _way_out(name: str) -> str:

@@ -32,7 +32,7 @@ def make_feed(
     shard: tuple[int, int] = (0, 1),
 ) -> patches.Feed:
     """The feed whose inputs are whole batches; the arguments are those of `device`."""
-    channels = image.CHANNELS[color]
+    channels = image.channels(color)
     largest = None if source.sizes is None else source.sizes.prod(axis=1).max()
     kept = 16 if largest is None else int(CACHE // (8 * channels * largest))
 

@@ -50,7 +50,7 @@ def make_card(
     **more,
 ) -> dict:
     """The card of a `Model`; its network and fields are those of `net`."""
-    _channels(color)
+    image.channels(color)
     card = {
         "network": models.name_of(net),
         "fields": models.fields_of(net),
@@ -119,7 +119,7 @@ def check(model: Model) -> None:
         raise ValueError(
             f"the card must be the network's, made by make_card; got {card} for {net}."
         )
-    expected = _shapes(init_shapes(net, _channels(card["color"])))
+    expected = _shapes(init_shapes(net, image.channels(card["color"])))
     found = _shapes(variables)
     wrong = [
         f"{name}: expected {expected.get(name, 'nothing')}, "
@@ -174,14 +174,6 @@ def _net(card):
         for name, value in card["fields"].items()
     }  # JSON has no tuples, and a module with a list in it cannot be hashed by jit
     return models.make(card["network"], **fields)
-
-
-def _channels(color):
-    if color not in image.CHANNELS:
-        raise ValueError(
-            f"color must be one of {sorted(image.CHANNELS)}; got {color!r}."
-        )
-    return image.CHANNELS[color]
 
 
 def _shapes(variables):
