@@ -245,6 +245,19 @@ def test_images_without_room_for_a_patch_are_named_and_not_trained_on(tmp_path, 
         build.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
 
 
+def test_a_set_that_stays_incomplete_is_done_without(tmp_path, capsys):
+    config = importlib.import_module("experiments.vdsr").get_config().to_dict()
+    (tmp_path / "General100").mkdir()
+    PIL.Image.new("L", (60, 60)).save(tmp_path / "General100/im_1.png")
+    data = config["data"] | {"name": "samples+General100", "dir": str(tmp_path)}
+    source, _ = build.open_data(data, "samples-validation", "interpolated")
+    assert source.name == "samples"
+    told = capsys.readouterr().out
+    assert "100 images in" in told and "TRAINING ON samples INSTEAD of" in told
+    with pytest.raises(sources.DataNotFound, match="1 are there"):
+        build.open_data(data | {"strict": True}, "samples-validation", "interpolated")
+
+
 def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():
     update, state, feed = set_up(config_of("mdsr"))
     moved = []
