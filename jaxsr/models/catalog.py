@@ -81,7 +81,7 @@ CATALOG = {
     "srcnn": Entry(
         "Dong et al., TPAMI 2016",
         "y",
-        ({}, {"sides": (9, 3, 5)}, {"sides": (9, 5, 5)}),
+        tuple({"sides": (9, side, 5)} for side in (1, 3, 5)),
     ),
     "fsrcnn": Entry(
         "Dong et al., ECCV 2016",
