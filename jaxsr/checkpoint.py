@@ -44,6 +44,8 @@ def open_directory(
                     ),
                 ]
             ),
+            # Orbax writes metrics down only where it is told what the best is.
+            best_fn=lambda metrics: metrics["psnr"],
             cleanup_tmp_directories=True,
         ),
     )

@@ -139,3 +139,11 @@ except checkpoint.CheckpointError as error:
     assert "is that of step 1" in out.stdout
     manager = checkpoint.open_directory(tmp_path)
     assert_same(checkpoint.restore(manager, state_at(0)), state_at(1))
+
+
+def test_the_best_is_still_known_when_the_directory_is_opened_again(tmp_path):
+    manager = saved(tmp_path, 1, 2, 3, keep=1, psnr={1: 31.0, 2: 30.0})
+    assert manager.metrics(1) == {"psnr": 31.0} and manager.metrics(3) is None
+    checkpoint.save(manager, state_at(4), psnr=29.0)
+    checkpoint.close(manager)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "4"]
