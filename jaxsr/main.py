@@ -6,6 +6,7 @@ python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import traceback
 
@@ -45,6 +46,23 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(f"error: the config has no setting {'. '.join(error.splitlines())}")
 
 
+def _origin(experiment: str) -> dict[str, str]:
+    """Where a model comes from: the experiment with its settings, and the commit."""
+    settings = [
+        arg
+        for arg in sys.argv[1:]
+        if arg.startswith("--config.") and not arg.startswith("--config.data.dir")
+    ]
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(
+            git, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True
+        ).stdout.strip()
+    except OSError:  # no git on this machine
+        commit = ""
+    return {"recipe": " ".join([experiment, *settings]), "commit": commit}
+
+
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
@@ -55,9 +73,10 @@ def main(argv: list[str]) -> None:
             num_processes=_integer("JAX_NUM_PROCESSES"),
             process_id=_integer("JAX_PROCESS_ID"),
         )
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    path = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+    workdir = _WORKDIR.value or f"runs/{path.stem}"
     try:
-        train.train(_CONFIG.value, _WORKDIR.value or f"runs/{name}")
+        train.train(_CONFIG.value, workdir, origin=_origin(path.name))
     except (
         ValueError,
         OSError,

@@ -36,7 +36,7 @@ from jaxsr.data import patches, sources
 MODEL = "model.safetensors"  # in the workdir
 
 
-def train(config, workdir: str | os.PathLike) -> None:
+def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
     Goes on from the newest checkpoint in `workdir` where there is one. In the end
@@ -45,6 +45,7 @@ def train(config, workdir: str | os.PathLike) -> None:
     Args:
         config: as experiments/base.py has it.
         workdir: the run's directory, made where it is missing.
+        origin: what the model's card also says, as the command and the commit.
 
     Raises:
         ValueError: for a setting that is wrong, or a workdir of another run.
@@ -54,7 +55,7 @@ def train(config, workdir: str | os.PathLike) -> None:
     """
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
-    run = _Run(config, workdir)
+    run = _Run(config, workdir, origin or {})
     build.claim(workdir, run.identity)
     with _alone(workdir):
         run.restore()
@@ -95,9 +96,9 @@ def _alone(workdir: pathlib.Path):
 class _Run:
     """Everything that is set up once, without touching the workdir; and the loop."""
 
-    def __init__(self, config: dict, workdir: pathlib.Path):
+    def __init__(self, config: dict, workdir: pathlib.Path, origin: dict):
         build.check(config)
-        self.config, self.workdir = config, workdir
+        self.config, self.workdir, self.origin = config, workdir, origin
         precision, _ = build.PRECISIONS[config["precision"]]
         jax.config.update("jax_default_matmul_precision", precision)
         self.net = models.make(**config["network"])
@@ -274,18 +275,24 @@ class _Run:
             if record:
                 rate = self.schedule((step + i) // self.config["accumulate"])
                 record["learning_rate"] = float(rate) * record.get("plateau", 1.0)
-                record["images_per_second"] = self._speed()
+                record |= self._pace()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
                     _say(f"update {step + i + 1}: loss {record['loss']:.4g}")
         self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
         self.bar.update(len(finite))
 
-    def _speed(self) -> float:
-        """Patches trained on per second since it was last asked."""
+    def _pace(self) -> dict[str, float]:
+        """The seconds since it was last asked, and patches trained on in each."""
         since, self.since = self.since, (self.step, time.monotonic())
-        updates, seconds = np.subtract(self.since, since)
-        return float(updates * self.plan.batch / max(seconds, 1e-9))
+        updates, seconds = np.subtract(self.since, since).tolist()
+        rate = updates * self.plan.batch / max(seconds, 1e-9)
+        return {"seconds": seconds, "images_per_second": rate}
+
+    def _hours(self) -> float:
+        """How long the run has taken so far, validations included."""
+        seconds = [record.get("seconds", 0.0) for record in logs.read(self.workdir)]
+        return (sum(seconds) + time.monotonic() - self.since[1]) / 3600
 
     def _validate(self, interrupt: "_Interrupt") -> dict[str, float]:
         """Mean PSNR in dB of the validation images, in all and by scale.
@@ -349,6 +356,9 @@ class _Run:
             digest=build.digest(self.identity),
             validation={"data": self.validation.name, "psnr": psnr},
             epochs=round(self.step / self.plan.epoch, 3),
+            hours=round(self._hours(), 3),
+            device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            **self.origin,
         )
         variables = jax.device_get(steps.variables_of(self.state))
         return weights.Model(self.net, variables, card)
