@@ -5,34 +5,73 @@ import logging
 import pathlib
 import sys
 
+MODEL = "a shipped model, a model file or a run directory"
+
 
 def _upscale(args) -> int:
     from jaxsr import enlarge
 
-    summary = enlarge.upscale_files(args.input, args.output, args.scale, args.model)
+    summary = enlarge.upscale_files(
+        args.input, args.output, args.scale, args.model, quality=args.quality
+    )
     print(f"{len(summary.done)} enlarged, {len(summary.failed)} failed.")
     return 1 if summary.failed else 0
 
 
 def _evaluate(args) -> int:
-    import tqdm
-
     from jaxsr import evaluate, report, weights
     from jaxsr.data import sources
 
+    if args.all:
+        return _evaluate_all(args)
     model = weights.load(args.model)
     scales = args.scales or model.card["scales"]
     if not scales:
         raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
     sets = [evaluate.measurable(source, scales) for source in opened]
-    rows = evaluate.compare(model, sets, scales)
-    total = 2 * len(scales) * sum(len(source.names) + 1 for source in sets)
-    scores = list(tqdm.tqdm(rows, total=total, unit="image", leave=False, disable=None))
+    scores = _shown(evaluate.compare(model, sets, scales), 2 * len(scales), sets)
     print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
     return _counted([reason for source in sets for reason in source.left_out])
+
+
+def _evaluate_all(args) -> int:
+    from jaxsr import evaluate, report
+    from jaxsr.data import sources
+
+    named = _shipped()
+    scales = [scale for model in named.values() for scale in model.card["scales"]]
+    opened = [sources.open_source(name, args.data_dir) for name in args.data]
+    sets = [evaluate.measurable(source, sorted(set(scales))) for source in opened]
+    scores = _shown(evaluate.evaluate_all(named, sets), len(scales), sets)
+    for name, model in named.items():
+        of_model = [score for score in scores if score.network == name]
+        model.card["scores"] = evaluate.means(of_model)
+    print(report.overview(named, args.data))
+    if args.json:
+        report.write_json(args.json, scores)
+    return _counted([reason for source in sets for reason in source.left_out])
+
+
+def _shipped() -> dict:
+    """Name -> shipped model, and bicubic at their scales."""
+    from jaxsr import evaluate, weights
+
+    named = {name: weights.load(name) for name in weights.shipped()}
+    baseline = evaluate.bicubic()
+    scales = {scale for model in named.values() for scale in model.card["scales"]}
+    baseline.card["scales"] = sorted(scales)
+    return {"bicubic": baseline} | named
+
+
+def _shown(scores, each: int, sets) -> list:
+    """The scores, `each` for every image and for the mean, with a progress bar."""
+    import tqdm
+
+    total = each * sum(len(source.names) + 1 for source in sets)
+    return list(tqdm.tqdm(scores, total=total, unit="image", leave=False, disable=None))
 
 
 def _counted(left_out: list[str]) -> int:
@@ -41,6 +80,16 @@ def _counted(left_out: list[str]) -> int:
         text = "\n".join([f"{len(left_out)} images left out:", *left_out])
         print(text, file=sys.stderr)
     return 1 if left_out else 0
+
+
+def _report(args) -> int:
+    from jaxsr import report
+
+    named = _shipped()
+    print(report.overview(named, args.data))
+    if args.figure:
+        report.tradeoff(args.figure, named, args.data[0])
+    return 0
 
 
 def _import(args) -> int:
@@ -98,14 +147,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("input", nargs="+", help="image files and folders")
     sub.add_argument("-o", "--output", help="a folder, or a file for a single input")
     sub.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
-    sub.add_argument("--model", required=True, help="model file or run directory")
+    sub.add_argument(
+        "--model",
+        default="auto",
+        help=f"{MODEL} (auto: the best shipped)",
+    )
+    sub.add_argument(
+        "--quality", default="balanced", help="of auto: fast, balanced or best"
+    )
 
     sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
-    sub.add_argument("model", help="model file or run directory")
+    which = sub.add_mutually_exclusive_group(required=True)
+    which.add_argument("model", nargs="?", help=MODEL)
+    which.add_argument("--all", action="store_true", help="every shipped model")
     sub.add_argument("--data", type=_commas, default=["Set5"], help="Set5,Set14,...")
     sub.add_argument("--data-dir", help="where the sets lie ($JAXSR_DATA)")
-    sub.add_argument("--scales", type=_integers, help="2,3,4 (the model's own)")
+    sub.add_argument("--scales", type=_integers, help="of a model: 2,3,4 (its own)")
     sub.add_argument("--json", help="also write every image's score to this file")
+
+    sub = command(
+        _report, "report", "Show what the shipped models reach, by their cards."
+    )
+    sub.add_argument("--data", type=_commas, default=_commas("Set5,Set14,B100"))
+    sub.add_argument("--figure", help="also draw PSNR against cost, to this PNG file")
 
     sub = command(_import, "import", "Turn an authors' weight file into a model.")
     sub.add_argument("file", help="as published (.mat, .caffemodel, .npz, .pb, .pth)")

@@ -25,6 +25,8 @@ from jaxsr import image as images  # `image` is what a caller hands to upscale
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
+
 
 class Failure(NamedTuple):
     """An input that was not enlarged."""
@@ -43,8 +45,9 @@ class Summary(NamedTuple):
 def upscale(
     image: np.ndarray | PIL.Image.Image | jax.Array,
     scale: float,
-    model: weights.Model | str | os.PathLike,
+    model: weights.Model | str | os.PathLike = AUTO,
     *,
+    quality: str = "balanced",
     tile: int | None = None,
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
@@ -59,11 +62,13 @@ def upscale(
             1 to 4 (2 and 4: the last is alpha); or a Pillow image (palette, CMYK and
             1-bit ones come back as RGB or gray).
         scale: >= 1, fractions too.
-        model: a model, or what `weights.load` takes.
+        model: a model, or what `weights.load` takes; `AUTO` is the shipped one that
+            `weights.choose` names.
+        quality: what "auto" may take, as in `weights.choose`.
         tile: as in `tiling.stream`.
     """
     _check_scale(scale)
-    model = _loaded(model)
+    model = _loaded(model, scale, quality)
     if isinstance(image, PIL.Image.Image):
         plain, _ = files.simplify(image)
         enlarged = upscale(np.asarray(plain), scale, model, tile=tile)
@@ -81,8 +86,9 @@ def upscale_files(
     inputs: Iterable[str | os.PathLike],
     output: str | os.PathLike | None,
     scale: float,
-    model: weights.Model | str | os.PathLike,
+    model: weights.Model | str | os.PathLike = AUTO,
     *,
+    quality: str = "balanced",
     tile: int | None = None,
 ) -> Summary:
     """Enlarges files, and the images in folders and below; a bad one stops no other.
@@ -97,6 +103,7 @@ def upscale_files(
             folders is kept; or None for a place beside each input.
         scale: as in `upscale`.
         model: as in `upscale`.
+        quality: as in `upscale`.
         tile: as in `upscale`.
 
     Raises:
@@ -104,11 +111,11 @@ def upscale_files(
             file, or one over an input.
     """
     _check_scale(scale)
-    model = _loaded(model)
+    model = _loaded(model, scale, quality)
     jobs, failed = _jobs(inputs, output, scale)
     device = jax.local_devices()[0]
     named = "the CPU" if device.platform == "cpu" else device.device_kind
-    logger.info("Running on %s.", named)
+    logger.info("Running %s on %s.", _way(model, scale), named)
     for failure in failed:
         logger.error("%s: %s", *failure)
     done = []
@@ -134,8 +141,22 @@ def _check_scale(scale):
         raise ValueError(f"scale must be a number of at least 1; got {scale}.")
 
 
-def _loaded(model):
-    return model if isinstance(model, weights.Model) else weights.load(model)
+def _loaded(model, scale, quality):
+    if isinstance(model, weights.Model):
+        return model
+    return weights.load(weights.choose(scale, quality) if model == AUTO else model)
+
+
+def _way(model: weights.Model, scale: float) -> str:
+    """What enlarges by the scale: a network, and bicubic where it has another scale."""
+    net, name = model.net, type(model.net).__name__
+    if net.input == "interpolated":
+        return name
+    factor = tiling.enlargement(net, _branch(net, scale))
+    if factor == scale:
+        return f"{name} x{factor}"
+    then = "reduced" if factor > scale else "enlarged"
+    return f"{name} x{factor}, {then} to x{scale:g} by bicubic,"
 
 
 def _pixels(array: np.ndarray) -> np.ndarray:

@@ -113,6 +113,19 @@ def evaluate(
         yield Score(label, source.name, "mean", scale, *means)
 
 
+def means(scores: Iterable[Score]) -> dict:
+    """Data set -> "x2" -> {"psnr", "ssim"} of one model's scores, as its card has them.
+
+    A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
+    """
+    result = {}
+    for s in scores:
+        if s.image == "mean":
+            value = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
+            result.setdefault(s.data, {})[f"x{s.scale}"] = value
+    return result
+
+
 def crops(
     model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
 ) -> list[np.ndarray]:
@@ -138,6 +151,16 @@ def compare(
     for source in benchmarks:
         for scored in (bicubic(model.card["color"]), model):
             yield from evaluate(scored, source, scales)
+
+
+def evaluate_all(
+    named: dict[str, weights.Model], benchmarks: Iterable[sources.Source]
+) -> Iterator[Score]:
+    """Yields the scores of each model, under its name, at the scales of its card."""
+    for source in benchmarks:
+        for name, model in named.items():
+            for score in evaluate(model, source, model.card["scales"]):
+                yield score._replace(network=name)
 
 
 @functools.partial(jax.jit, static_argnames="border")

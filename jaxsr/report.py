@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -85,6 +86,81 @@ def _cell(value):
         return "-"
     psnr, ssim = value
     return f"{psnr:.2f}" if ssim is None else f"{psnr:.2f} / {ssim:.4f}"
+
+
+def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
+    """A Markdown table of models: cost, and mean PSNR by their cards, scale by scale.
+
+    In brackets stands what their papers print. Multiply-adds are as in `networks`.
+
+    Args:
+        named: name -> model.
+        data: names of sets, the columns.
+    """
+    header = ["model", "scale", "parameters", "multiply-adds (G)", *data]
+    lines = [header, ["---"] * len(header)]
+    for point in sorted(_points(named, data), key=lambda p: (p.scale, p.cost)):
+        cells = [
+            f"{ours:.2f}" * (ours is not None) + f" ({paper:.2f})" * (paper is not None)
+            for ours, paper in zip(point.ours, point.papers)
+        ]
+        count, adds = point.cost.parameters, point.cost.multiply_adds / 1e9
+        lines.append([point.name, f"x{point.scale}", f"{count:,}", f"{adds:,.1f}"])
+        lines[-1] += [cell.strip() or "-" for cell in cells]
+    return "\n".join(map(_line, lines))
+
+
+def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
+    """Writes a PNG of the PSNR on a set against parameters and multiply-adds.
+
+    A row of panels for each scale; the papers' own figures are the hollow marks.
+    """
+    from matplotlib import figure
+
+    points = [p for p in _points(named, [data]) if p.cost.parameters]
+    scales = sorted({p.scale for p in points})
+    fig = figure.Figure(figsize=(9, 3 * len(scales)), layout="constrained")
+    grid = fig.subplots(len(scales), len(catalog.Cost._fields), squeeze=False)
+    for row, scale in zip(grid, scales):
+        for ax, kind in zip(row, catalog.Cost._fields):
+            for i, p in enumerate(p for p in points if p.scale == scale):
+                x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
+                if ours is not None:
+                    ax.plot(x, ours, "o", color=f"C{i}")
+                    ax.annotate(p.name, (x, ours), (5, 4), textcoords="offset points")
+                if paper is not None:
+                    ax.plot(x, paper, "o", color=f"C{i}", fillstyle="none")
+            ax.set(xscale="log", xlabel=kind.replace("_", "-"))
+            ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
+            ax.margins(x=0.25, y=0.15)
+            ax.grid(alpha=0.3)
+    fig.savefig(path, dpi=110)
+
+
+class _Point(NamedTuple):
+    """A model at one scale: PSNR in dB on each set, by its card and by its paper."""
+
+    name: str
+    scale: int
+    cost: catalog.Cost
+    ours: list[float | None]
+    papers: list[float | None]
+
+
+def _points(named, data):
+    for name, (net, _, card) in named.items():
+        for scale in card["scales"]:
+            branch = scale if hasattr(net, "scales") else None
+            cost = catalog.cost(net, image.channels(card["color"]), scale=branch)
+            ours = [card["scores"].get(d, {}).get(f"x{scale}", {}) for d in data]
+            papers = [published(card, d, scale) or [None] for d in data]
+            yield _Point(
+                name,
+                scale,
+                cost,
+                [score.get("psnr") for score in ours],
+                [score[0] for score in papers],
+            )
 
 
 def networks(names: Sequence[str] = ()) -> Iterator[str]:

@@ -420,14 +420,11 @@ def finish(
     if scored == {b.name for b in benchmarks} and (workdir / "results.md").exists():
         _say((workdir / "results.md").read_text())
         return left_out
-    model.card["scores"] = {}
     rows = evaluate.compare(model, benchmarks, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
-    for s in scores:
-        if s.image == "mean" and s.network != "bicubic":
-            of_set = model.card["scores"].setdefault(s.data, {})
-            of_set[f"x{s.scale}"] = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
+    ours = (s for s in scores if s.network == model.card["network"])
+    model.card["scores"] = evaluate.means(ours)
     model.card["protocol"] = evaluate.PROTOCOLS[model.card["color"]]
     text = report.text(scores, model.card)
     report.write_json(workdir / "results.json", scores, card=model.card)

@@ -410,11 +410,29 @@ def test_a_full_disk_leaves_no_half_file_and_the_old_one(tmp_path, monkeypatch):
     assert (tmp_path / "a_x2.png").read_text() == "of an earlier run"
 
 
-def test_the_device_is_said(tmp_path, caplog):
+@pytest.mark.parametrize(
+    ("net", "scale", "said"),
+    [
+        (None, 2.5, "Running Bicubic on the CPU."),
+        (models.FSRCNN(scale=3), 3, "Running FSRCNN x3 on the CPU."),
+        (models.FSRCNN(scale=3), 2.5, "FSRCNN x3, reduced to x2.5 by bicubic, on"),
+        (models.FSRCNN(scale=3), 4, "FSRCNN x3, enlarged to x4 by bicubic, on"),
+        (models.LapSRN(scales=(2, 4)), 3, "LapSRN x4, reduced to x3 by bicubic, on"),
+    ],
+)
+def test_the_way_and_the_device_are_said(tmp_path, caplog, net, scale, said):
     PIL.Image.new("L", (4, 3)).save(tmp_path / "a.png")
     with caplog.at_level(logging.INFO):
-        run([tmp_path / "a.png"])
-    assert "Running on the CPU." in caplog.text
+        run(
+            [tmp_path / "a.png"], scale=scale, model=make_model(net) if net else BICUBIC
+        )
+    assert said in caplog.text
+
+
+def test_without_a_model_the_best_shipped_one_is_taken(monkeypatch):
+    monkeypatch.setattr(weights, "choose", lambda *asked: asked)
+    monkeypatch.setattr(weights, "load", {(2.5, "fast"): BICUBIC}.get)
+    assert enlarge.upscale(make_pixels(2, 2), 2.5, quality="fast").shape == (5, 5)
 
 
 def test_a_model_may_be_named(monkeypatch):

@@ -4,6 +4,7 @@ The shipped models lie beside this file.
 """
 
 import json
+import math
 import os
 import pathlib
 from typing import NamedTuple
@@ -17,9 +18,12 @@ import safetensors.numpy
 from flax import traverse_util
 
 from jaxsr import files, image, models
+from jaxsr.models import catalog
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = ".safetensors"
+# quality -> the multiply-adds that it may take for 1280x720 pixels
+QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
 
 
 class Model(NamedTuple):
@@ -67,6 +71,43 @@ def make_card(
 def shipped() -> list[str]:
     """The names of the models that come with jaxsr."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def choose(scale: float, quality: str = "balanced") -> str:
+    """The name of the shipped model that is best at a scale, within a time budget.
+
+    The best has the highest PSNR on Set5, by its card, at the smallest shipped scale
+    that is not below `scale`, or at the largest one.
+
+    Args:
+        scale: by which to enlarge, fractions too.
+        quality: of `QUALITIES`. Where no model is within its budget, the cheapest.
+
+    Raises:
+        ValueError: for another quality.
+        FileNotFoundError: where no model is shipped.
+    """
+    if quality not in QUALITIES:
+        raise ValueError(f"quality must be one of {list(QUALITIES)}; got {quality!r}.")
+    cards = {name: _read(_find(name), card_only=True)[1] for name in shipped()}
+    scales = {s for card in cards.values() for s in card["scales"]}
+    if not scales:
+        raise FileNotFoundError("no model is shipped: give a model file or a run.")
+    served = min((s for s in scales if s >= scale), default=max(scales))
+    able = [name for name, card in cards.items() if served in card["scales"]]
+    costs = {name: _multiply_adds(cards[name], served) for name in able}
+    budget = max(QUALITIES[quality], min(costs.values()))
+    return max(
+        (name for name in able if costs[name] <= budget),
+        key=lambda name: cards[name]["scores"]["Set5"][f"x{served}"]["psnr"],
+    )
+
+
+def _multiply_adds(card: dict, scale: int) -> int:
+    """Those that a card's network takes for 1280x720 pixels at one of its scales."""
+    net = _net(card)
+    branch = scale if hasattr(net, "scales") else None
+    return catalog.cost(net, image.channels(card["color"]), scale=branch).multiply_adds
 
 
 def save(path: str | os.PathLike, model: Model) -> None:
@@ -148,11 +189,12 @@ def _find(name_or_path):
     return path
 
 
-def _read(path):
+def _read(path, *, card_only=False):
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = () if card_only else file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"it is not a whole {SUFFIX} file ({error}). Copy or save it again; "
