@@ -49,7 +49,7 @@ def _evaluate_all(args) -> int:
     for name, model in named.items():
         of_model = [score for score in scores if score.network == name]
         model.card["scores"] = evaluate.means(of_model)
-    print(report.overview(named, args.data))
+    print(report.overview(named, [source.name for source in sets]))
     if args.json:
         report.write_json(args.json, scores)
     return _counted([reason for source in sets for reason in source.left_out])

@@ -100,13 +100,13 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
     header = ["model", "scale", "parameters", "multiply-adds (G)", *data]
     lines = [header, ["---"] * len(header)]
     for point in sorted(_points(named, data), key=lambda p: (p.scale, p.cost)):
-        cells = [
-            f"{ours:.2f}" * (ours is not None) + f" ({paper:.2f})" * (paper is not None)
-            for ours, paper in zip(point.ours, point.papers)
-        ]
         count, adds = point.cost.parameters, point.cost.multiply_adds / 1e9
-        lines.append([point.name, f"x{point.scale}", f"{count:,}", f"{adds:,.1f}"])
-        lines[-1] += [cell.strip() or "-" for cell in cells]
+        line = [point.name, f"x{point.scale}", f"{count:,}", f"{adds:,.1f}"]
+        for ours, paper in zip(point.ours, point.papers):
+            both = [] if ours is None else [f"{ours:.2f}"]
+            both += [] if paper is None else [f"({paper:.2f})"]
+            line.append(" ".join(both) or "-")
+        lines.append(line)
     return "\n".join(map(_line, lines))
 
 

@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cli, evaluate, weights
+from jaxsr import cli, evaluate, models, weights
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,67 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     assert "| few | x4 | 26.4" in told.out
     assert re.search("text.png cannot be read(.*\n)+.*tiny.png has 3x3", told.err)
     assert "2 images left out:" in told.err
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A folder of shipped models: two networks of zeros."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(weights, "FOLDER", folder)
+    for name, fields, scales in (
+        ("vdsr", {"depth": 2, "width": 2}, [2, 4]),
+        ("fsrcnn_x2", {"scale": 2}, [2]),
+    ):
+        net = models.make(name.split("_")[0], **fields)
+        variables = jax.tree.map(
+            lambda p: np.zeros(p.shape, p.dtype), weights.init_shapes(net, 1)
+        )
+        scores = {"Set5": {"x2": {"psnr": 36.5, "ssim": 0.9}}}
+        card = weights.make_card(
+            net, color="y", scales=scales, trained_on="nothing", scores=scores
+        )
+        weights.save(
+            folder / f"{name}.safetensors", weights.Model(net, variables, card)
+        )
+    return folder
+
+
+def test_all_shipped_models_are_measured_in_one_table(
+    shipped, data_dir, tmp_path, capsys
+):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    photo = data_dir / "Set5" / "woman_GT.png"
+    (folder / "woman.png").write_bytes(photo.read_bytes())
+    scores = tmp_path / "all.json"
+    arguments = ["evaluate", "--all", "--data", str(folder), "--json", str(scores)]
+    assert cli.main(arguments) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][1:] == ["scale", "parameters", "multiply-adds (G)", "few |"]
+    order = ["bicubic", "vdsr", "fsrcnn_x2", "bicubic", "vdsr"]
+    assert [line[0][2:] for line in lines[2:]] == order
+    assert lines[3] == ["| vdsr", "x2", "39", "0.0", lines[2][4]]  # adds nothing
+    assert lines[6] == ["| vdsr", "x4", "39", "0.0", "26.46 |"]
+    assert float(lines[4][4][:-2]) < 10  # black
+    rows = json.loads(scores.read_text())["scores"]
+    assert {(r["network"], r["scale"]) for r in rows} == {
+        ("bicubic", 2),
+        ("bicubic", 4),
+        ("vdsr", 2),
+        ("vdsr", 4),
+        ("fsrcnn_x2", 2),
+    }
+
+
+def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
+    figure = tmp_path / "psnr.png"
+    assert cli.main(["report", "--data", "Set5,B100", "--figure", str(figure)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "| bicubic | x2 | 0 | 0.0 | (33.66) | (29.56) |" in lines
+    assert "| vdsr | x2 | 39 | 0.0 | 36.50 (37.53) | (31.90) |" in lines
+    pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
+    assert pixels.std() > 10 and min(pixels.shape[:2]) > 400
 
 
 def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
