@@ -9,6 +9,6 @@ from experiments import fsrcnn
 def get_config():
     config = fsrcnn.get_config()
     config.start = "runs/fsrcnn"
-    config.schedule = {"name": "constant", "learning_rate": 5e-4}
+    config.schedule = {"name": "constant", "learning_rate": 5e-5}
     config.data.name = "T91+General100"
     return config

@@ -275,7 +275,7 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
 
     def state():
         train.train(config, tmp_path / "run")
-        run = train._Run(config.to_dict(), tmp_path / "run")
+        run = train._Run(config.to_dict(), tmp_path / "run", {})
         run.restore()
         return run.state
 
