@@ -7,8 +7,8 @@ are enlarged: to 21x21, of which they compare 19x19. 1000 epochs are our guess a
 "until saturation". The second stage goes on from it: fsrcnn_general.py. Another scale
 trains only the deconvolution: fsrcnn_transfer.py.
 
-The rate is a tenth of the paper's 1e-3, as in a Caffe port's solver: on the summed loss,
-as Caffe has it, 1e-3 diverges within six updates.
+The rate is a tenth of the paper's 1e-3, as in a Caffe port's solver: on the loss that
+Caffe sums over the pixels 1e-3 diverges within six updates.
 """
 
 from experiments import base
