@@ -10,22 +10,17 @@ import jax
 import paired
 import recipe
 
+from jaxsr import build
 from jaxsr.data import patches
 
 WARM = 150  # batches after which nearly every degraded image has been made
-
-
-def put(inputs: list) -> dict | jax.Array:
-    """The inputs of several updates, stacked, on the device."""
-    return jax.device_put(patches.stack(inputs))
 
 
 def make_contenders(
     config: dict, updates: int, dispatches: int
 ) -> tuple[patches.Feed, dict[str, Callable]]:
     """The feed, and timers of the same dispatches: fed, and with a constant input."""
-    update, state, feed = recipe.make_update(config, updates)
-    data = jax.device_put(feed.data)
+    update, put, state, data, feed = recipe.make_update(config)
     stream = feed.inputs(0, 10**9)
     constant = put(list(itertools.islice(feed.inputs(0, updates), updates)))
 
@@ -74,6 +69,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
+    build.use_cores(args.batch or 16)
     on_cpu = jax.default_backend() == "cpu"
     batch = args.batch or (16 if on_cpu else 64)
     updates = 1 if on_cpu else args.updates

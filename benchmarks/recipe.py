@@ -1,4 +1,4 @@
-"""The training update of experiments/vdsr.py, as train.py makes it on one device."""
+"""The training update of experiments/vdsr.py, as train.py makes it."""
 
 import pathlib
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxsr import build, models
+from jaxsr import build, models, train
 from jaxsr import step as steps
 from jaxsr.data import patches, sources
 
@@ -27,11 +27,11 @@ def make_config(
 
 
 def make_update(
-    config: dict, updates: int
-) -> tuple[Callable, steps.TrainState, patches.Feed]:
-    """Compiled (state, data, inputs) -> (state, metrics), the first state, the feed.
+    config: dict,
+) -> tuple[Callable, Callable, steps.TrainState, jax.Array, patches.Feed]:
+    """Compiled (state, data, inputs) -> (state, metrics); what puts inputs; the feed.
 
-    A dispatch of it makes that many updates.
+    Before the feed come the first state and the data, on the devices.
     """
     jax.config.update(
         "jax_default_matmul_precision", build.PRECISIONS[config["precision"]][0]
@@ -42,10 +42,13 @@ def make_update(
     feed = build.make_feed(config, source, plan, net.input)
     tx, _ = build.make_optimizer(config, plan.epoch)
     train_step = steps.make_train_step(build.make_objective(config), tx)
-    train_steps = steps.make_train_steps(
-        train_step, feed.cut, single=jax.default_backend() == "cpu"
-    )
+    update, replicated, sharded = train.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
     variables = net.init(jax.random.key(0), jnp.zeros([1, side, side, 1]))
-    update = jax.jit(train_steps, donate_argnums=0)
-    return update, steps.init_state(variables, tx), feed
+    state = jax.device_put(steps.init_state(variables, tx), replicated)
+    data = jax.device_put(feed.data, replicated)
+
+    def put(inputs):
+        return jax.device_put(patches.stack(inputs), sharded)
+
+    return update, put, state, data, feed

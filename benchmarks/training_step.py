@@ -11,18 +11,16 @@ import recipe
 import torch
 
 from jaxsr import build
-from jaxsr.data import patches
 
 
 def make_ours(config: dict, updates: int) -> Callable[[], None]:
     """Runs that many updates in one dispatch, their patches cut on the device."""
-    update, state, feed = recipe.make_update(config, updates)
-    data = jax.device_put(feed.data)
+    update, put, state, data, feed = recipe.make_update(config)
     stream = feed.inputs(0, 10**9)
 
     def run():
         nonlocal state
-        inputs = patches.stack(itertools.islice(stream, updates))
+        inputs = put(itertools.islice(stream, updates))
         state, metrics = update(state, data, inputs)
         jax.block_until_ready((state, metrics))
 
@@ -101,6 +99,7 @@ def main():
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
 
+    build.use_cores(args.batch)
     device = "cpu" if jax.default_backend() == "cpu" else "cuda"
     updates = 1 if device == "cpu" else args.updates
     config = recipe.make_config(

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import pathlib
 
 import flax.linen as nn
@@ -42,6 +43,19 @@ FREE = (
     "updates_per_dispatch",
     "validation",
 )
+
+
+def use_cores(batch: int) -> None:
+    """Makes a JAX device of each CPU core, as many as a batch divides by.
+
+    XLA computes the gradients of convolutions on one core of a device: with two cores
+    an update takes half to two thirds of the time. To be called before JAX is used;
+    does nothing where XLA_FLAGS already says how many there are.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        cores = os.cpu_count() or 1
+        count = max(n for n in range(1, cores + 1) if batch % n == 0)
+        jax.config.update("jax_num_cpu_devices", count)
 
 
 def check(config: dict) -> None:

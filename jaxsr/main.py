@@ -17,7 +17,7 @@ import jax  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxsr import cli, train  # noqa: E402
+from jaxsr import build, cli, train  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")
@@ -68,7 +68,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
     cli.keep_compiled()
-    if _DISTRIBUTED.value:
+    if not _DISTRIBUTED.value:
+        build.use_cores(_CONFIG.value.data.batch)
+    else:
         jax.distributed.initialize(
             num_processes=_integer("JAX_NUM_PROCESSES"),
             process_id=_integer("JAX_PROCESS_ID"),

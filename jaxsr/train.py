@@ -9,6 +9,7 @@ import pathlib
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +94,29 @@ def _alone(workdir: pathlib.Path):
         yield
 
 
+def make_update(
+    train_step: Callable, cut: Callable
+) -> tuple[Callable, NamedSharding, NamedSharding]:
+    """The compiled (state, data, inputs) -> (state, metrics) over all devices.
+
+    And where state and data lie, replicated; and the inputs, of several updates, their
+    batches sharded.
+    """
+    mesh = jax.make_mesh(
+        (jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+    )
+    replicated = NamedSharding(mesh, PartitionSpec())
+    sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
+    single = jax.default_backend() == "cpu"
+    update = jax.jit(
+        steps.make_train_steps(train_step, cut, single=single),
+        in_shardings=(replicated, replicated, sharded),
+        out_shardings=replicated,
+        donate_argnums=0,
+    )
+    return update, replicated, sharded
+
+
 class _Run:
     """Everything that is set up once, without touching the workdir; and the loop."""
 
@@ -120,20 +144,11 @@ class _Run:
         sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
         self.each = 1 if on_cpu or sizes > 1 else config["updates_per_dispatch"]
 
-        devices = jax.device_count()
-        mesh = jax.make_mesh(
-            (devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
-        )
-        self.replicated = NamedSharding(mesh, PartitionSpec())
-        self.sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
         train_step = steps.make_train_step(
             build.make_objective(config), self.tx, ema_decay=config["ema_decay"]
         )
-        self.update = jax.jit(
-            steps.make_train_steps(train_step, self.feed.cut, single=on_cpu),
-            in_shardings=(self.replicated, self.replicated, self.sharded),
-            out_shardings=self.replicated,
-            donate_argnums=0,
+        self.update, self.replicated, self.sharded = make_update(
+            train_step, self.feed.cut
         )
 
         side = min(self.plan.sides.values())

@@ -111,6 +111,25 @@ def whole(folders, tmp_path_factory):
     return workdir, out.stdout
 
 
+@pytest.mark.parametrize(
+    ("cores", "batch", "flags", "devices"),
+    [(6, 16, "", 4), (2, 64, "", 2), (2, 1, "", 1), (6, 16, "1", 1)],
+)
+def test_each_core_becomes_a_device_unless_told_otherwise(cores, batch, flags, devices):
+    code = f"""
+import os
+os.cpu_count = lambda: {cores}
+import jax
+from jaxsr import build
+build.use_cores({batch})
+print(jax.device_count())
+"""
+    flags = flags and f"--xla_force_host_platform_device_count={flags}"
+    env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+    assert int(out.stdout) == devices, out.stderr
+
+
 def test_a_run_ends_with_table_picture_model_and_logs(whole):
     workdir, out = whole
     assert re.search(r"\| validation \| x4 \| \d\d\.\d\d / ", out), out
