@@ -34,6 +34,8 @@ def _evaluate(args) -> int:
     print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
+    if args.save:
+        weights.save(args.save, evaluate.with_scores(model, scores))
     return _counted([reason for source in sets for reason in source.left_out])
 
 
@@ -46,9 +48,9 @@ def _evaluate_all(args) -> int:
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
     sets = [evaluate.measurable(source, sorted(set(scales))) for source in opened]
     scores = _shown(evaluate.evaluate_all(named, sets), len(scales), sets)
-    for name, model in named.items():
-        of_model = [score for score in scores if score.network == name]
-        model.card["scores"] = evaluate.means(of_model)
+    named = {
+        name: evaluate.with_scores(model, scores, name) for name, model in named.items()
+    }
     print(report.overview(named, [source.name for source in sets]))
     if args.json:
         report.write_json(args.json, scores)
@@ -164,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--data-dir", help="where the sets lie ($JAXSR_DATA)")
     sub.add_argument("--scales", type=_integers, help="of a model: 2,3,4 (its own)")
     sub.add_argument("--json", help="also write every image's score to this file")
+    sub.add_argument("--save", help="also write a model, with its scores, to this file")
 
     sub = command(
         _report, "report", "Show what the shipped models reach, by their cards."

@@ -113,17 +113,24 @@ def evaluate(
         yield Score(label, source.name, "mean", scale, *means)
 
 
-def means(scores: Iterable[Score]) -> dict:
-    """Data set -> "x2" -> {"psnr", "ssim"} of one model's scores, as its card has them.
+def with_scores(
+    model: weights.Model, scores: Iterable[Score], label: str | None = None
+) -> weights.Model:
+    """The model with its means, and how they were measured, on its card.
 
     A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
+
+    Args:
+        scores: of this model, and maybe of others.
+        label: this one's in `scores`; by default its network.
     """
-    result = {}
+    means = {}
     for s in scores:
-        if s.image == "mean":
+        if s.image == "mean" and s.network == (label or model.card["network"]):
             value = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
-            result.setdefault(s.data, {})[f"x{s.scale}"] = value
-    return result
+            means.setdefault(s.data, {})[f"x{s.scale}"] = value
+    facts = {"scores": means, "protocol": PROTOCOLS[model.card["color"]]}
+    return model._replace(card=model.card | facts)
 
 
 def crops(

@@ -438,9 +438,7 @@ def finish(
     rows = evaluate.compare(model, benchmarks, scales)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
-    ours = (s for s in scores if s.network == model.card["network"])
-    model.card["scores"] = evaluate.means(ours)
-    model.card["protocol"] = evaluate.PROTOCOLS[model.card["color"]]
+    model = evaluate.with_scores(model, scores)
     text = report.text(scores, model.card)
     report.write_json(workdir / "results.json", scores, card=model.card)
     source = benchmarks[0]

@@ -34,13 +34,18 @@ def test_evaluate_prints_the_papers_row(official, data_dir, tmp_path, capsys):
     photo = data_dir / "Set5" / "butterfly_GT.png"
     (folder / photo.name).write_bytes(photo.read_bytes())
     scores = tmp_path / "scores.json"
+    saved = tmp_path / "scored.safetensors"
     arguments = ["--data", str(folder), "--scales", "3", "--json", str(scores)]
+    arguments += ["--save", str(saved)]
     assert cli.main(["evaluate", str(official), *arguments]) == 0
     out = capsys.readouterr().out
     row = r"\| butterfly \| x3 \| 24.04 / 0.8\d+ \| 29.9[56] / 0.9\d+ \| - \|"
     assert re.search(row, out), out
     assert "border of `scale` pixels left out" in out
     assert len(json.loads(scores.read_text())["scores"]) == 4
+    card = weights.load(saved).card
+    assert list(card["scores"]["butterfly"]) == ["x3"] and "8 bits" in card["protocol"]
+    assert card["scores"]["butterfly"]["x3"]["psnr"] == pytest.approx(29.95, abs=0.02)
 
 
 def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):

@@ -1,0 +1,48 @@
+"""Every shipped model loads, has a whole card, and is as good as that says."""
+
+import pytest
+
+from jaxsr import evaluate, weights
+from jaxsr.data import sources
+
+FACTS = (
+    "trained_on",
+    "step",
+    "epochs",
+    "hours",
+    "device",
+    "recipe",
+    "commit",
+    "digest",
+)
+BENCHMARKS = ("Set5", "Set14", "B100")
+SMALL = "samples-validation"  # three photographs, there without any image set
+
+
+def test_they_are_small():
+    sizes = [path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")]
+    assert sum(sizes) < 40e6
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_a_card_is_whole(name):
+    card = weights.load(name).card
+    assert all(card[fact] for fact in FACTS), card
+    assert not card["commit"].endswith("-dirty")
+    assert sources.split_of(card["trained_on"]) == "train"
+    for data in (*BENCHMARKS, SMALL):
+        assert set(card["scores"][data]) == {f"x{scale}" for scale in card["scales"]}
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_it_is_better_than_bicubic_by_what_its_card_says(name):
+    model = weights.load(name)
+    source = sources.open_source(SMALL)
+    for score in evaluate.compare(model, [source], model.card["scales"]):
+        if score.image == "mean" and score.network == "bicubic":
+            margin = model.card["scores"][SMALL][f"x{score.scale}"]["psnr"] - score.psnr
+            assert margin > 0.3
+        elif score.image == "mean":
+            on_card = model.card["scores"][SMALL][f"x{score.scale}"]
+            assert score.psnr == pytest.approx(on_card["psnr"], abs=0.005)
+            assert score.ssim == pytest.approx(on_card["ssim"], abs=0.0005)
