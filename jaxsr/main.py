@@ -5,6 +5,7 @@ python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def _origin(experiment: str) -> dict[str, str]:
         ).stdout.strip()
     except OSError:  # no git on this machine
         commit = ""
-    return {"recipe": " ".join([experiment, *settings]), "commit": commit}
+    return {"recipe": shlex.join([experiment, *settings]), "commit": commit}
 
 
 def main(argv: list[str]) -> None:

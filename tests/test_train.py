@@ -139,9 +139,7 @@ def test_a_run_ends_with_table_picture_model_and_logs(whole):
     assert {s["network"] for s in scores} == {"bicubic", "vdsr"}
     card = model(workdir).card
     assert card["scores"] and card["validation"]["psnr"] > 20
-    assert card["recipe"].startswith("vdsr.py --config.") and "data.dir" not in str(
-        card
-    )
+    assert card["recipe"].startswith("vdsr.py ")
     assert 0 < card["hours"] < 1 and "cpu" in card["device"] and "commit" in card
     steps = [r["step"] for r in records(workdir) if "loss" in r]
     assert steps == sorted(steps) and steps[-1] >= 70
