@@ -23,6 +23,8 @@ def _evaluate(args) -> int:
     from jaxsr.data import sources
 
     if args.all:
+        if args.scales or args.save:
+            raise ValueError("--scales and --save are for one model, not for --all.")
         return _evaluate_all(args)
     model = weights.load(args.model)
     scales = args.scales or model.card["scales"]

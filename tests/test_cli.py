@@ -154,6 +154,8 @@ def test_one_bad_file_among_many_is_named_and_the_rest_done(official, tmp_path, 
     ("arguments", "message"),
     [
         (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
+        (["evaluate", "--all", "--scales", "2"], "for one model, not for --all"),
+        (["evaluate", "--all", "--save", "a"], "for one model, not for --all"),
         (["upscale", "a.png", "--scale", "0.5", "--model", "MODEL"], "at least 1"),
         (["evaluate", "MODEL", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdrs"], "got 'vdrs'"),
