@@ -87,12 +87,18 @@ def _counted(left_out: list[str]) -> int:
 
 
 def _report(args) -> int:
-    from jaxsr import report
+    from jaxsr import logs, report, weights
 
-    named = _shipped()
+    if args.curves and not args.run_directory:
+        raise ValueError("--curves draws training: name the run directories.")
+    paths = [pathlib.Path(run) for run in args.run_directory]
+    named = {path.name: weights.load(path) for path in paths} or _shipped()
     print(report.overview(named, args.data))
     if args.figure:
         report.tradeoff(args.figure, named, args.data[0])
+    if args.curves:
+        runs = {path.name: logs.read(path) for path in paths}
+        report.curves(args.curves, runs, y=["validation_psnr"])
     return 0
 
 
@@ -170,11 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", help="also write every image's score to this file")
     sub.add_argument("--save", help="also write a model, with its scores, to this file")
 
-    sub = command(
-        _report, "report", "Show what the shipped models reach, by their cards."
-    )
+    sub = command(_report, "report", "Show what models reach, by their cards.")
+    sub.add_argument("run_directory", nargs="*", help="these (the shipped models)")
     sub.add_argument("--data", type=_commas, default=_commas("Set5,Set14,B100"))
     sub.add_argument("--figure", help="also draw PSNR against cost, to this PNG file")
+    sub.add_argument("--curves", help="also draw the runs' learning, to this PNG file")
 
     sub = command(_import, "import", "Turn an authors' weight file into a model.")
     sub.add_argument("file", help="as published (.mat, .caffemodel, .npz, .pb, .pth)")

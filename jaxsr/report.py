@@ -253,17 +253,27 @@ def crops(
     fig.savefig(path, dpi=110)
 
 
-def curve(
-    path: str | pathlib.Path, records: Iterable[dict], *, x: str, y: list[str]
+def curves(
+    path: str | pathlib.Path, runs: dict[str, Iterable[dict]], *, y: Sequence[str]
 ) -> None:
-    """Writes a PNG with a panel for each of the names `y` over `x` in the records."""
+    """Writes a PNG with a panel for each of the names `y`, over the updates.
+
+    Args:
+        path: of the PNG.
+        runs: name -> records, as `logs.read` gives them; each is one line of a panel
+            where its records have the name.
+        y: names of what was logged, as "loss" and "validation_psnr".
+    """
     from matplotlib import figure
 
-    records = list(records)
-    fig = figure.Figure(figsize=(4 * len(y), 3), layout="constrained")
+    fig = figure.Figure(figsize=(5 * len(y), 3.5), layout="constrained")
     for ax, name in zip(np.ravel(fig.subplots(1, len(y))), y):
-        points = [(r[x], r[name]) for r in records if name in r]
-        ax.plot(*zip(*points)) if points else None
-        ax.set_xlabel(x)
-        ax.set_title(name)
+        for label, records in runs.items():
+            points = [(r["step"], r[name]) for r in records if name in r]
+            if points:
+                ax.plot(*zip(*points), ".-", label=label, linewidth=1, markersize=3)
+        ax.set(xlabel="updates", title=name.replace("_", " "))
+        ax.grid(alpha=0.3)
+    if len(runs) > 1:
+        fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper")
     fig.savefig(path, dpi=110)

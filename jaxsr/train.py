@@ -41,7 +41,7 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
     Goes on from the newest checkpoint in `workdir` where there is one. In the end
-    writes there model.safetensors, results.md, results.json and crops.png.
+    writes there model.safetensors, results.md, results.json, crops.png and curves.png.
 
     Args:
         config: as experiments/base.py has it.
@@ -448,6 +448,8 @@ def finish(
         [evaluate.crops(model, p, max(scales), side=64) for p in pixels],
         titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
     )
+    runs = {workdir.name: logs.read(workdir)}
+    report.curves(workdir / "curves.png", runs, y=["loss", "validation_psnr"])
     files.write_text(workdir / "results.md", text)
     weights.save(path, model)
     _say(text)

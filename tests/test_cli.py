@@ -126,6 +126,28 @@ def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 400
 
 
+def test_report_compares_runs(shipped, tmp_path, capsys):
+    runs = {name: tmp_path / name for name in ("plain", "faster")}
+    for i, run in enumerate(runs.values()):
+        run.mkdir()
+        weights.save(run / "model.safetensors", weights.load("vdsr"))
+        records = [{"step": k, "validation_psnr": 28.0 + k * i} for k in range(5)]
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (run / "metrics.jsonl").write_text(lines)
+    figure = tmp_path / "curves.png"
+    command = ["report", *map(str, runs.values()), "--data", "Set5"]
+    assert cli.main([*command, "--curves", str(figure)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if " x2 " in line] == [
+        "| plain | x2 | 39 | 0.0 | 36.50 (37.53) |",
+        "| faster | x2 | 39 | 0.0 | 36.50 (37.53) |",
+    ]
+    pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
+    assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
+    assert cli.main(["report", "--curves", str(figure)]) == 1
+    assert "run directories" in capsys.readouterr().err
+
+
 def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
     photo = tmp_path / "photo with spaces.jpg"
     with PIL.Image.open(data_dir / "Set5" / "bird_GT.png") as picture:

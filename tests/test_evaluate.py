@@ -153,7 +153,8 @@ def test_figures_are_readable_pictures(tmp_path, butterfly):
     report.crops(tmp_path / "crops.png", rows, titles=["bicubic", "vdsr", "true"])
     records = [{"step": i, "loss": 1 / (i + 1)} for i in range(5)]
     records.append({"step": 4, "validation_psnr": 30.0})
-    report.curve(tmp_path / "c.png", records, x="step", y=["loss", "validation_psnr"])
+    runs = {"long": records, "short": records[:2], "of another kind": []}
+    report.curves(tmp_path / "c.png", runs, y=["loss", "validation_psnr"])
     for name in ("crops.png", "c.png"):
         pixels = np.asarray(PIL.Image.open(tmp_path / name).convert("RGB"))
         assert pixels.std() > 10 and min(pixels.shape[:2]) > 200

@@ -134,7 +134,8 @@ def test_a_run_ends_with_table_picture_model_and_logs(whole):
     workdir, out = whole
     assert re.search(r"\| validation \| x4 \| \d\d\.\d\d / ", out), out
     assert "published (VDSR paper-table3)" in out
-    assert (workdir / "crops.png").stat().st_size > 5_000
+    for name in ("crops.png", "curves.png"):
+        assert (workdir / name).stat().st_size > 5_000
     scores = json.loads((workdir / "results.json").read_text())["scores"]
     assert {s["network"] for s in scores} == {"bicubic", "vdsr"}
     card = model(workdir).card
