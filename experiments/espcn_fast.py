@@ -16,7 +16,6 @@ def get_config():
     config.epochs = 300.0
     config.data.name = "291+General100"
     config.data.symmetries = 8
-    config.data.batch = 16
     config.plateau = {}
     config.validation.every = 10.0
     return config
