@@ -17,6 +17,19 @@ VGG19_LAYERS = tuple(
     for j in range(1, count + 1)
 )
 
+# AlexNet's convolutions: channels, side of the kernel, stride, padding.
+ALEXNET = (
+    (64, 11, 4, 2),
+    (192, 5, 1, 2),
+    (384, 3, 1, 1),
+    (256, 3, 1, 1),
+    (256, 3, 1, 1),
+)
+LPIPS_SIDE = 31  # pixels of the smallest image of which AlexNet's last layers see any
+# What `lpips` takes off RGB in [-1, 1], and divides it by.
+LPIPS_SHIFT = (-0.030, -0.088, -0.188)
+LPIPS_SCALE = (0.458, 0.448, 0.450)
+
 
 class VGG19(nn.Module):
     """The convolutions of VGG19 up to one of `VGG19_LAYERS`.
@@ -81,6 +94,49 @@ def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.A
     features = functools.partial(vgg19_features, params, layer=layer)
     difference = (features(sr) - features(hr)) / 12.75
     return jnp.mean(difference**2, axis=(1, 2, 3))
+
+
+class LPIPS(nn.Module):
+    """AlexNet's five features of two images, compared with learned channel weights.
+
+    Source: Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of
+    Deep Features as a Perceptual Metric", CVPR 2018; `lpips`, their code, version 0.1.
+    """
+
+    @nn.compact
+    def __call__(self, sr: jax.Array, hr: jax.Array) -> jax.Array:
+        """Returns the distance [B] of RGB images [B, H, W, 3] in [0, 1]."""
+        _check_same(sr, hr)
+        _check(hr, least=LPIPS_SIDE, whom="LPIPS")
+        shift, scale = (
+            jnp.reshape(jnp.array(x), (1, 1, 1, 3)) for x in (LPIPS_SHIFT, LPIPS_SCALE)
+        )
+        x = (2 * jnp.concatenate([sr, hr]) - 1 - shift) / scale
+        distance = 0.0
+        for i, (width, side, stride, padding) in enumerate(ALEXNET, 1):
+            if i in (2, 3):
+                x = nn.max_pool(x, (3, 3), strides=(2, 2))
+            conv = nn.Conv(width, (side, side), stride, padding, name=f"conv{i}")
+            x = nn.relu(conv(x))
+            # `lpips` adds 1e-10 to the root, which has no gradient at zero.
+            unit = x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-20)
+            difference = jnp.subtract(*jnp.split(unit, 2)) ** 2
+            linear = nn.Conv(1, (1, 1), use_bias=False, name=f"lin{i}")
+            distance += jnp.mean(linear(difference), axis=(1, 2, 3))
+        return distance
+
+
+def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Perceptual distance [B] of RGB images [B, H, W, 3] in [0, 1]: 0 for equal ones.
+
+    That of `lpips` with net="alex", over all pixels: no border is left out.
+
+    Args:
+        params: of `LPIPS`, as `published.features.load_lpips` gives them.
+        sr: at least 31 pixels a side.
+        hr: as sr.
+    """
+    return LPIPS().apply({"params": params}, sr, hr)
 
 
 def _check_same(sr, hr):

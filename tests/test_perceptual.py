@@ -1,10 +1,12 @@
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import GOLDEN
 
 from jaxsr import image, losses, perceptual
 from jaxsr.data import sources
@@ -136,6 +138,113 @@ def test_total_variation_of_a_ramp_is_its_slope():
         losses.total_variation(images[:, :1])
 
 
+@pytest.fixture(scope="module")
+def lpips_file(weights_dir):
+    return weights_dir / "lpips" / "lpips_alexnet.npz"
+
+
+@pytest.fixture(scope="module")
+def lpips(lpips_file):
+    return features.load_lpips(lpips_file)
+
+
+def lpips_in_torch(torch, file, sr, hr):
+    """The package's formula, in float64; images [B, 3, H, W] in [-1, 1]."""
+    tensors = {name: torch.tensor(x).double() for name, x in np.load(file).items()}
+    shift, scale = ([-0.030, -0.088, -0.188], [0.458, 0.448, 0.450])
+    shift, scale = (torch.tensor(x).double().reshape(3, 1, 1) for x in (shift, scale))
+
+    def features(x):
+        x = (x - shift) / scale
+        for i, (stride, padding) in enumerate([(4, 2), (1, 2), (1, 1), (1, 1), (1, 1)]):
+            if i in (1, 2):
+                x = torch.nn.functional.max_pool2d(x, kernel_size=3, stride=2)
+            kernel = tensors[f"AlexNet_0_Conv_{i}_kernel"].permute(3, 2, 0, 1)
+            bias = tensors[f"AlexNet_0_Conv_{i}_bias"]
+            x = torch.relu(torch.conv2d(x, kernel, bias, stride, padding))
+            yield x / (torch.sqrt((x**2).sum(dim=1, keepdim=True)) + 1e-10)
+
+    distance = 0
+    for i, (a, b) in enumerate(zip(features(sr), features(hr))):
+        weights = tensors[f"NetLinLayer_{i}_Conv_0_kernel"].reshape(-1, 1, 1)
+        distance += (weights * (a - b) ** 2).sum(dim=1).mean(dim=(1, 2))
+    return distance.numpy()
+
+
+def test_lpips_is_that_of_its_package(photo, lpips, lpips_file):
+    torch = pytest.importorskip("torch")
+    sr, hr = photo
+    sr = jnp.concatenate([sr, hr[:, ::-1], jnp.zeros_like(hr)])
+    hr = jnp.concatenate([hr] * 3)
+    sr, hr = sr[:, :87, :95], hr[:, :87, :95]  # no multiples of anything
+    given = (
+        torch.tensor(2 * np.array(x, np.float64).transpose(0, 3, 1, 2) - 1)
+        for x in (sr, hr)
+    )
+    expected = lpips_in_torch(torch, lpips_file, *given)
+    assert (expected > 0.1).all()
+    np.testing.assert_allclose(perceptual.lpips(lpips, sr, hr), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("butterfly", 4), ("bird", 2)])
+def test_lpips_of_bicubic_is_as_computed_once_in_torch(data_dir, lpips, name, scale):
+    """In golden/lpips.json, by `lpips_in_torch`."""
+    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / f"{name}_GT.png"))
+    hr = image.modcrop(image.from_uint(pixels), scale)
+    low = image.quantise(image.degrade(hr, scale))
+    sr = image.quantise(image.enlarge(low, scale))
+    golden = json.loads((GOLDEN / "lpips.json").read_text())
+    found = perceptual.lpips(lpips, jnp.asarray(sr)[None], jnp.asarray(hr)[None])
+    np.testing.assert_allclose(found, golden["Set5"][name][f"x{scale}"], rtol=1e-4)
+
+
+def test_lpips_is_a_distance_of_each_image_alone(photo, lpips):
+    sr, hr = (x[:, :40, :50] for x in photo)
+    distance = jax.jit(functools.partial(perceptual.lpips, lpips))
+    found = distance(jnp.concatenate([sr, hr, hr]), jnp.concatenate([hr, hr, sr]))
+    assert found.shape == (3,) and 0 <= found[1] < 1e-10 and found[0] > 0.1
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-5)
+    np.testing.assert_allclose(found[0], distance(sr, hr)[0], rtol=1e-5)
+
+
+def test_lpips_has_a_gradient_at_blank_images_too(photo, lpips):
+    _, hr = (x[:, :31, :31] for x in photo)
+    slope = jax.jit(jax.grad(lambda x: perceptual.lpips(lpips, x, hr)[0]))
+    for sr in (0 * hr, hr, hr[:, ::-1]):
+        assert np.isfinite(slope(sr)).all()
+    assert (slope(hr[:, ::-1]) != 0).any()
+
+
+def test_lpips_says_what_it_takes(lpips):
+    least = jnp.zeros([1, 31, 31, 3])
+    assert np.isfinite(perceptual.lpips(lpips, least + 0.5, least)).all()
+    with pytest.raises(
+        ValueError, match=r"LPIPS.*at least 31 pixels.*\(1, 30, 31, 3\)"
+    ):
+        perceptual.lpips(lpips, least[:, :30], least[:, :30])
+    with pytest.raises(ValueError, match="must match"):
+        perceptual.lpips(lpips, least, least[:, :30])
+
+
+def test_the_state_dict_of_lpips_is_read(tmp_path, lpips, lpips_file):
+    torch = pytest.importorskip("torch")
+    tensors = {name: torch.tensor(x) for name, x in np.load(lpips_file).items()}
+    state = {"scaling_layer.shift": torch.zeros(1, 3, 1, 1)}
+    for i, layer in enumerate(["1.0", "2.3", "3.6", "4.8", "5.10"]):
+        kernel = tensors[f"AlexNet_0_Conv_{i}_kernel"].permute(3, 2, 0, 1)
+        state[f"net.slice{layer}.weight"] = kernel
+        state[f"net.slice{layer}.bias"] = tensors[f"AlexNet_0_Conv_{i}_bias"]
+        linear = tensors[f"NetLinLayer_{i}_Conv_0_kernel"].permute(3, 2, 0, 1)
+        state[f"lin{i}.model.1.weight"] = state[f"lins.{i}.model.1.weight"] = linear
+    torch.save(state, tmp_path / "alex.pth")
+    read = features.load_lpips(tmp_path / "alex.pth")
+    jax.tree.map(np.testing.assert_array_equal, read, lpips)
+    del state["lin2.model.1.weight"]
+    torch.save(state, tmp_path / "alex.pth")
+    with pytest.raises(ValueError, match="LPIPS: expected .* lin2.model.1.weight, f"):
+        features.load_lpips(tmp_path / "alex.pth")
+
+
 @pytest.fixture
 def no_weights(tmp_path, monkeypatch):
     """A machine without weights, and an empty folder to put some in."""
@@ -158,6 +267,8 @@ def test_without_weights_the_error_says_how_to_get_them(no_weights, monkeypatch)
         features.load_vgg19()
     for told in (str(no_weights), features.KERAS_FILE, "path of a file"):
         assert told in str(error.value)
+    with pytest.raises(sources.DataNotFound, match="LPIPS.*lpips,.*state_dict"):
+        features.load_lpips()
 
 
 def damaged(tensors, name):

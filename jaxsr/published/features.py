@@ -1,4 +1,4 @@
-"""The weights of the networks that judge images, found and read: VGG19."""
+"""The weights of the networks that judge images, found and read: VGG19 and LPIPS."""
 
 import functools
 import importlib
@@ -26,7 +26,7 @@ KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19"
 KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 
-SUFFIXES = (".npz", ".h5", ".pth", ".pt")
+TORCH = (".pth", ".pt")
 
 
 def load_vgg19(path: str | os.PathLike | None = None) -> dict:
@@ -48,9 +48,47 @@ def load_vgg19(path: str | os.PathLike | None = None) -> dict:
     return _load(path, "VGG19", _vgg19, perceptual.VGG19(), inputs=1)
 
 
+def load_lpips(path: str | os.PathLike | None = None) -> dict:
+    """The params of `perceptual.LPIPS`: of AlexNet, and the learned channel weights.
+
+    Args:
+        path: the state dict of lpips.LPIPS(net="alex") (.pth), or an archive of its
+            tensors, kernels [h, w, in, out], as "AlexNet_0_Conv_0_kernel" and
+            "NetLinLayer_0_Conv_0_kernel" (.npz). Without one, the file in the folder
+            "lpips" of the places that `load_vgg19` names.
+
+    Raises:
+        sources.DataNotFound: there is no file.
+        ValueError: the file is foreign, or a tensor is missing or of a wrong shape.
+    """
+    if (path := path or _found("lpips")) is None:
+        raise sources.DataNotFound(
+            "the weights of LPIPS were not found at "
+            f"{', '.join(map(str, _places('lpips')))}. Where PyTorch and `lpips` are "
+            "installed, torch.save(lpips.LPIPS(net='alex').state_dict(), 'alex.pth') "
+            "writes them: put that file there, or give its path."
+        )
+    return _load(path, "LPIPS", _lpips, perceptual.LPIPS(), inputs=2)
+
+
+def _lpips(tensors: dict, suffix: str) -> tuple[dict, dict]:
+    """As `_vgg19`."""
+    names = {}
+    for i, index in enumerate((0, 3, 6, 8, 10)):  # of convolutions among the layers
+        conv, linear = f"net.slice{i + 1}.{index}", f"lin{i}.model.1.weight"
+        kernel, bias = f"{conv}.weight", f"{conv}.bias"
+        if suffix not in TORCH:
+            conv, linear = f"AlexNet_0_Conv_{i}", f"NetLinLayer_{i}_Conv_0_kernel"
+            kernel, bias = f"{conv}_kernel", f"{conv}_bias"
+        names[f"conv{i + 1}/kernel"], names[f"conv{i + 1}/bias"] = kernel, bias
+        names[f"lin{i + 1}/kernel"] = linear
+    params = {path: tensors[name] for path, name in names.items() if name in tensors}
+    return params, names
+
+
 def _vgg19(tensors: dict, suffix: str) -> tuple[dict, dict]:
     """(params, path in them -> name in the file) of a file's tensors."""
-    torch = suffix in (".pth", ".pt")
+    torch = suffix in TORCH
     names, index = {}, 0
     for layer in perceptual.VGG19_LAYERS:
         block, _, number = layer.removeprefix("conv").partition("_")
@@ -82,8 +120,8 @@ def _load(path, whose, convert, net, *, inputs) -> dict:
     shapes = jax.eval_shape(functools.partial(net.init, jax.random.key(0)), *example)
     shapes = traverse_util.flatten_dict(shapes["params"], sep="/")
     try:
-        if path.suffix not in SUFFIXES:
-            raise ValueError(f"the file must end in one of {', '.join(SUFFIXES)}.")
+        if path.suffix not in READERS:
+            raise ValueError(f"the file must end in one of {', '.join(READERS)}.")
         tensors = READERS[path.suffix](path.read_bytes())
         params, names = convert(tensors, path.suffix)
         if missing := [name for key, name in names.items() if key not in params]:
@@ -106,7 +144,7 @@ def _found(folder: str) -> pathlib.Path | None:
     """The first weight file in a folder of $JAXSR_WEIGHTS or of the image sets'."""
     for place in _places(folder):
         for file in sorted(place.glob("*")):
-            if file.suffix in SUFFIXES:
+            if file.suffix in READERS:
                 return file
     return None
 
@@ -169,6 +207,5 @@ def _read_torch(data: bytes) -> dict[str, np.ndarray]:
 READERS = {
     ".npz": files.read_npz,
     ".h5": _read_h5,
-    ".pth": _read_torch,
-    ".pt": _read_torch,
+    **dict.fromkeys(TORCH, _read_torch),
 }
