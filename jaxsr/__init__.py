@@ -23,6 +23,7 @@ _ROOMS = (
     "models",
     "objectives",
     "optim",
+    "perceptual",
     "published",
     "report",
     "step",

@@ -12,6 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 FLOORS = {
     "files": 0,
     "image": 0,
+    "perceptual": 0,
     "models": 1,
     "losses": 1,
     "metrics": 1,

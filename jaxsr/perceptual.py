@@ -1,0 +1,152 @@
+"""Networks that judge images as people do: VGG19's features, and LPIPS.
+
+Images are RGB [B, H, W, 3] in [0, 1]. `published.features` reads the weights.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# Convolutions and channels of each block; a 2x2 maximum between two of them.
+VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+VGG19_LAYERS = tuple(
+    f"conv{i}_{j}"
+    for i, (count, _) in enumerate(VGG19_BLOCKS, 1)
+    for j in range(1, count + 1)
+)
+
+# AlexNet's convolutions: channels, side of the kernel, stride, padding.
+ALEXNET = (
+    (64, 11, 4, 2),
+    (192, 5, 1, 2),
+    (384, 3, 1, 1),
+    (256, 3, 1, 1),
+    (256, 3, 1, 1),
+)
+LPIPS_SIDE = 31  # pixels of the smallest image of which AlexNet's last layers see any
+# What `lpips` takes off RGB in [-1, 1], and divides it by.
+LPIPS_SHIFT = (-0.030, -0.088, -0.188)
+LPIPS_SCALE = (0.458, 0.448, 0.450)
+
+
+class VGG19(nn.Module):
+    """The convolutions of VGG19 up to one of `VGG19_LAYERS`.
+
+    What is taken off the images, in 0..255, is its parameter `mean`: so one module
+    serves the weights of several frameworks.
+
+    Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale
+    Image Recognition", ICLR 2015, configuration E.
+    """
+
+    layer: str = "conv5_4"
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Returns what the layer gives, activation included, before any maximum.
+
+        [B, h, w, C] of RGB images [B, H, W, 3] in [0, 1]; h is H, halved and rounded
+        down once for each block before.
+        """
+        if self.layer not in VGG19_LAYERS:
+            raise ValueError(
+                f"layer must be one of {', '.join(VGG19_LAYERS)}; got {self.layer!r}."
+            )
+        _check(images, least=2 ** (int(self.layer[4]) - 1), whom=f"VGG19 {self.layer}")
+        mean = self.param("mean", nn.initializers.zeros, (3,))
+        x = 255.0 * images - mean.reshape(1, 1, 1, 3)
+        for i, (count, width) in enumerate(VGG19_BLOCKS, 1):
+            for j in range(1, count + 1):
+                x = nn.relu(nn.Conv(width, (3, 3), name=f"conv{i}_{j}")(x))
+                if self.layer == f"conv{i}_{j}":
+                    return x
+            x = nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+def vgg19_features(params: dict, images: jax.Array, layer: str) -> jax.Array:
+    """What a layer of VGG19 makes of images: `VGG19(layer)` with these params."""
+    return VGG19(layer).apply({"params": params}, images)
+
+
+def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.Array:
+    """Mean squared difference [B] of VGG19's features, each divided by 12.75.
+
+    At "conv2_2" the paper's VGG22, at "conv5_4" its VGG54. The divisor is for features
+    of the original weights, of which Keras has a copy; those of torchvision have other
+    magnitudes. It is to bring the loss near the mean squared error, which for VGG54
+    it does with a mean over channels, of which the paper does not speak: 0.2 for Set5's
+    butterfly enlarged x4 by bicubic, where their sum is 100 and the error of images in
+    [-1, 1] 0.03.
+
+    Args:
+        params: of `VGG19`, as `published.features.load_vgg19` gives them. With these
+            and `layer` bound by functools.partial it is a loss (sr, hr) -> [B].
+        sr: RGB [B, H, W, 3] in [0, 1].
+        hr: as sr.
+        layer: one of `VGG19_LAYERS`.
+
+    Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a
+    Generative Adversarial Network", CVPR 2017, equation 5 and section 3.2.
+    """
+    _check_same(sr, hr)
+    features = functools.partial(vgg19_features, params, layer=layer)
+    difference = (features(sr) - features(hr)) / 12.75
+    return jnp.mean(difference**2, axis=(1, 2, 3))
+
+
+class LPIPS(nn.Module):
+    """AlexNet's five features of two images, compared with learned channel weights.
+
+    Source: Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of
+    Deep Features as a Perceptual Metric", CVPR 2018; `lpips`, their code, version 0.1.
+    """
+
+    @nn.compact
+    def __call__(self, sr: jax.Array, hr: jax.Array) -> jax.Array:
+        """Returns the distance [B] of RGB images [B, H, W, 3] in [0, 1]."""
+        _check_same(sr, hr)
+        _check(hr, least=LPIPS_SIDE, whom="LPIPS")
+        shift, scale = (
+            jnp.reshape(jnp.array(x), (1, 1, 1, 3)) for x in (LPIPS_SHIFT, LPIPS_SCALE)
+        )
+        x = (2 * jnp.concatenate([sr, hr]) - 1 - shift) / scale
+        distance = 0.0
+        for i, (width, side, stride, padding) in enumerate(ALEXNET, 1):
+            if i in (2, 3):
+                x = nn.max_pool(x, (3, 3), strides=(2, 2))
+            conv = nn.Conv(width, (side, side), stride, padding, name=f"conv{i}")
+            x = nn.relu(conv(x))
+            # `lpips` adds 1e-10 to the root, which has no gradient at zero.
+            unit = x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-20)
+            difference = jnp.subtract(*jnp.split(unit, 2)) ** 2
+            linear = nn.Conv(1, (1, 1), use_bias=False, name=f"lin{i}")
+            distance += jnp.mean(linear(difference), axis=(1, 2, 3))
+        return distance
+
+
+def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Perceptual distance [B] of RGB images [B, H, W, 3] in [0, 1]: 0 for equal ones.
+
+    That of `lpips` with net="alex", over all pixels: no border is left out.
+
+    Args:
+        params: of `LPIPS`, as `published.features.load_lpips` gives them.
+        sr: at least 31 pixels a side.
+        hr: as sr.
+    """
+    return LPIPS().apply({"params": params}, sr, hr)
+
+
+def _check_same(sr, hr):
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
+
+
+def _check(images, *, least, whom):
+    if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < least:
+        raise ValueError(
+            f"{whom} takes RGB images [B, H, W, 3] of at least {least} pixels a side; "
+            f"got shape {images.shape}."
+        )
