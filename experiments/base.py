@@ -16,8 +16,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.network = {"name": "vdsr"}
     config.in_training = {}  # fields of the network that differ while it is trained
     config.color = "y"  # or "rgb", or "ycbcr"
-    config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES
-    config.objective = {"name": "supervised"}  # of jaxsr.objectives.OBJECTIVES
+    config.loss = "half_sum_squared"  # a name of jaxsr.losses.LOSSES, or "vgg"
+    # A name of jaxsr.objectives.OBJECTIVES and its arguments, or "adversarial" and
+    # those of jaxsr.step.make_gan_step.
+    config.objective = {"name": "supervised"}
+    config.discriminator = {}  # its fields that differ from the paper's
+    config.perceptual = ml_collections.ConfigDict()
+    config.perceptual.layer = "conv5_4"  # of VGG19, for the loss "vgg"
+    config.perceptual.weights = ""  # of VGG19; "" looks for them
+    config.perceptual.total_variation = 0.0  # its weight beside any loss
     config.start = ""  # a model file to start from; "" starts anew
     config.ema_decay = 0.0  # of the averaged parameters; 0 keeps none
 
@@ -49,6 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.validation = ml_collections.ConfigDict()
     config.validation.name = "validation"  # 20 images that are never trained on
     config.validation.every = 1.0  # epochs
+    config.validation.best_by = "psnr"  # or "lpips"; "" keeps the newest model
 
     config.checkpoint = ml_collections.ConfigDict()
     config.checkpoint.minutes = 5.0  # between two

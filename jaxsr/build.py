@@ -4,12 +4,14 @@ A name in a config is a key of some table, and a wrong one is answered with the 
 ones.
 """
 
+import functools
 import hashlib
 import inspect
 import json
 import logging
 import os
 import pathlib
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -17,8 +19,11 @@ import numpy as np
 import optax
 from flax import traverse_util
 
-from jaxsr import files, image, losses, models, objectives, optim, weights
+from jaxsr import files, image, losses, models, objectives, optim, perceptual, weights
+from jaxsr import step as steps
 from jaxsr.data import fetching, patches, sources
+from jaxsr.models import discriminator
+from jaxsr.published import features
 
 # name -> (jax_default_matmul_precision, dtype of the network's activations)
 PRECISIONS = {
@@ -31,6 +36,11 @@ PRECISIONS = {
 # FSRCNN's: some have the same shape at another.
 ENLARGING = ("deconv", "up_")
 
+# The names of an objective and a loss that are in no table: they need more than one
+# network.
+ADVERSARIAL = "adversarial"
+VGG = "vgg"
+
 # Settings that a run may be gone on with changed: none alters what an update computes.
 FREE = (
     "checkpoint",
@@ -40,6 +50,7 @@ FREE = (
     "data.strict",
     "evaluation",
     "log_every",
+    "perceptual.weights",
     "updates_per_dispatch",
     "validation",
 )
@@ -62,11 +73,13 @@ def check(config: dict) -> None:
     """Raises a ValueError for a setting that is out of its range."""
     data = config["data"]
     for name, value, known in (
-        ("loss", config["loss"], losses.LOSSES),
+        ("loss", config["loss"], {*losses.LOSSES, VGG}),
         ("precision", config["precision"], PRECISIONS),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "pyramid", "random")),
+        ("perceptual.layer", config["perceptual"]["layer"], perceptual.VGG19_LAYERS),
+        ("validation.best_by", config["validation"]["best_by"], ("lpips", "psnr", "")),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
@@ -95,6 +108,16 @@ def check(config: dict) -> None:
         raise ValueError(
             f"data.scales must be among the network's {sorted(own)}; got "
             f"{data['scales']}."
+        )
+    if config["loss"] == VGG and config["color"] != "rgb":
+        raise ValueError(
+            f"the loss {VGG!r} is of RGB images: set color='rgb'; got "
+            f"{config['color']!r}."
+        )
+    if is_gan(config) and len(data["scales"]) > 1:
+        raise ValueError(
+            f"an {ADVERSARIAL} run has one scale, for its discriminator sees images of "
+            f"one size; got data.scales={data['scales']}."
         )
     if not 0 <= config["ema_decay"] < 1:
         raise ValueError(
@@ -283,28 +306,75 @@ def make_optimizer(config: dict, epoch: int):
     return tx, schedule
 
 
-def make_objective(config: dict) -> objectives.Objective:
-    """The objective of a run: its network, in its precision, and its loss."""
-    fields = config["network"] | config["in_training"]
-    _, dtype = PRECISIONS[config["precision"]]
-    if dtype != "float32":
-        fields["dtype"] = dtype
+def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
+    """The (state, batch) -> (state, metrics) of a run, not compiled."""
+    ema_decay = config["ema_decay"]
+    if not is_gan(config):
+        return steps.make_train_step(make_objective(config), tx, ema_decay=ema_decay)
+    judge = make_discriminator(config)
     return choose(
-        objectives.OBJECTIVES,
+        {ADVERSARIAL: steps.make_gan_step},
         "objective",
         config["objective"],
-        models.make(**fields),
-        losses.LOSSES[config["loss"]],
+        functools.partial(objectives.apply, _in_training(config)),
+        lambda variables, x: objectives.apply(judge, variables, {"lr": x}),
+        make_loss(config),
+        tx,
+        ema_decay=ema_decay,
     )
 
 
-def warm_start(net: nn.Module, variables: dict, path: str) -> dict:
+def make_objective(config: dict) -> objectives.Objective:
+    """The objective of a run that is no GAN."""
+    net, loss = _in_training(config), make_loss(config)
+    return choose(objectives.OBJECTIVES, "objective", config["objective"], net, loss)
+
+
+def make_loss(config: dict) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The loss (sr, hr) -> [B] of a run; reads VGG19's weights where it is of those."""
+    settings = config["perceptual"]
+    if config["loss"] == VGG:
+        params = features.load_vgg19(settings["weights"] or None)
+        loss = functools.partial(perceptual.vgg_loss, params, layer=settings["layer"])
+    else:
+        loss = losses.LOSSES[config["loss"]]
+    if not (weight := settings["total_variation"]):
+        return loss
+    return lambda sr, hr: loss(sr, hr) + weight * losses.total_variation(sr)
+
+
+def _in_training(config: dict) -> nn.Module:
+    """The network of a run as it is trained, in its precision."""
+    _, dtype = PRECISIONS[config["precision"]]
+    return models.make(**config["network"] | config["in_training"] | {"dtype": dtype})
+
+
+def is_gan(config: dict) -> bool:
+    """Whether a run trains its network against a discriminator."""
+    return config["objective"]["name"] == ADVERSARIAL
+
+
+def make_discriminator(config: dict) -> discriminator.Discriminator:
+    """The adversary of a run's network, in its precision."""
+    _, dtype = PRECISIONS[config["precision"]]
+    return discriminator.Discriminator(**config["discriminator"], dtype=dtype)
+
+
+def warm_start(
+    net: nn.Module, variables: dict, path: str, *, whole: bool = False
+) -> dict:
     """The variables, those of the model file at `path` where name and shape agree.
 
     From a model of another scale the layers of `ENLARGING` are not taken.
 
+    Args:
+        net: the network.
+        variables: its initial ones.
+        path: what `weights.load` takes.
+        whole: raise a ValueError where any variable would stay as it was.
+
     Raises:
-        ValueError: where none do.
+        ValueError: where none agree.
     """
     model = weights.load(path)
     other = getattr(model.net, "scale", None) != getattr(net, "scale", None)
@@ -322,7 +392,16 @@ def warm_start(net: nn.Module, variables: dict, path: str) -> dict:
             f"no tensor of {path} fits this network: expected some of {sorted(flat)}, "
             f"found {sorted(theirs)}."
         )
-    if left := sorted(set(flat) - set(taken)):
+    left = sorted(set(flat) - set(taken))
+    if left and whole:
+        raise ValueError(
+            f"{path} must be a trained {models.name_of(net)} with the fields "
+            f"{models.fields_of(net)}; it is a {models.name_of(model.net)} with "
+            f"{models.fields_of(model.net)}, without {', '.join(left[:4])}"
+            + ", ..." * (len(left) > 4)
+            + "."
+        )
+    if left:
         logging.warning("%s gives all but %s.", path, ", ".join(left))
     return traverse_util.unflatten_dict(flat | taken, sep="/")
 

@@ -6,6 +6,7 @@ and "metrics", a dict of scalars to log. Makers take the network, a loss (sr, hr
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -25,9 +26,9 @@ def supervised(net: nn.Module, loss: Callable) -> Objective:
 
     def objective(variables, batch, step):
         del step
-        sr, batch_stats = _apply(net, variables, batch)
+        sr, batch_stats = apply(net, variables, batch)
         hr = _centre(batch["hr"], sr.shape[1:3])
-        return loss(sr, hr), _aux(sr, hr, batch_stats)
+        return loss(sr, hr), aux(sr, hr, batch_stats)
 
     return objective
 
@@ -40,13 +41,13 @@ def pyramid(net: nn.Module, loss: Callable) -> Objective:
 
     def objective(variables, batch, step):
         del step
-        levels, batch_stats = _apply(net, variables, batch, method="levels")
+        levels, batch_stats = apply(net, variables, batch, method="levels")
         hr, total = batch["hr"], 0.0
         for sr in levels:
             factor = hr.shape[1] // sr.shape[1]
             target = hr if factor == 1 else image.degrade(hr, factor)
             total += loss(sr, target)
-        return total, _aux(levels[-1], hr, batch_stats)
+        return total, aux(levels[-1], hr, batch_stats)
 
     return objective
 
@@ -65,20 +66,22 @@ def recursive(net: nn.Module, loss: Callable, *, updates: int) -> Objective:
     """
 
     def objective(variables, batch, step):
-        (every, ensemble), batch_stats = _apply(
+        (every, ensemble), batch_stats = apply(
             net, variables, batch, method="recursions"
         )
         alpha = jnp.maximum(0.0, 1.0 - step / updates)
         hr = batch["hr"]
         deep = jnp.mean(jax.vmap(lambda sr: loss(sr, hr))(every), axis=0)
-        aux = _aux(ensemble, hr, batch_stats)
-        aux["metrics"]["alpha"] = alpha
-        return alpha * deep + (1 - alpha) * loss(ensemble, hr), aux
+        parts = aux(ensemble, hr, batch_stats)
+        parts["metrics"]["alpha"] = alpha
+        return alpha * deep + (1 - alpha) * loss(ensemble, hr), parts
 
     return objective
 
 
-def _apply(net, variables, batch, method=None):
+def apply(
+    net: nn.Module, variables: dict, batch: dict, method: str | None = None
+) -> tuple[Any, dict]:
     """(what the network gives in training, its new batch statistics)."""
     static = {}
     if hasattr(net, "scales"):
@@ -101,7 +104,8 @@ def _centre(images, size):
     return images[:, top : top + size[0], left : left + size[1]]
 
 
-def _aux(sr, hr, batch_stats):
+def aux(sr: jax.Array, hr: jax.Array, batch_stats: dict) -> dict:
+    """The second part of what an objective returns."""
     # One PSNR for the whole batch: that of a flat patch alone can be infinite.
     psnr = -10 * jnp.log10(jnp.mean((sr - hr) ** 2))
     return {"batch_stats": batch_stats, "metrics": {"psnr": psnr}}

@@ -10,6 +10,16 @@ import optax
 from jaxsr import objectives
 
 
+class Adversary(NamedTuple):
+    """What a GAN's discriminator is at one moment; arrays only."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    won: jax.Array  # [] int32, updates without a break in which it was right by `WON`
+    collapsed: jax.Array  # [] int32, likewise, in which the output was all but flat
+
+
 class TrainState(NamedTuple):
     """All that a run is at one moment; arrays only, so a checkpoint is exactly this."""
 
@@ -18,12 +28,24 @@ class TrainState(NamedTuple):
     batch_stats: Any  # {} for a network without batch normalisation
     opt_state: Any
     ema_params: Any  # {} where no average is kept
+    adversary: Any = {}  # an Adversary where there is one
 
 
 def init_state(
-    variables: dict, tx: optax.GradientTransformation, *, ema: bool = False
+    variables: dict,
+    tx: optax.GradientTransformation,
+    *,
+    ema: bool = False,
+    adversary: dict | None = None,
 ) -> TrainState:
-    """The state before the first update, from a network's initial variables."""
+    """The state before the first update, from a network's initial variables.
+
+    Args:
+        variables: of the network.
+        tx: its optimizer, and that of its adversary.
+        ema: whether an average of the parameters is kept.
+        adversary: the variables of a discriminator, for `make_gan_step`.
+    """
     params = variables["params"]
     return TrainState(
         step=jnp.zeros([], jnp.int32),
@@ -31,15 +53,25 @@ def init_state(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=tx.init(params),
         ema_params=jax.tree.map(jnp.copy, params) if ema else {},
+        adversary=Adversary(
+            params=adversary["params"],
+            batch_stats=adversary["batch_stats"],
+            opt_state=tx.init(adversary["params"]),
+            won=jnp.zeros([], jnp.int32),
+            collapsed=jnp.zeros([], jnp.int32),
+        )
+        if adversary
+        else {},
     )
 
 
 def variables_of(state: TrainState) -> dict:
     """The variables that a trained network is used with: averaged ones where kept."""
-    variables = {"params": state.ema_params or state.params}
-    if state.batch_stats:
-        variables["batch_stats"] = state.batch_stats
-    return variables
+    return _variables(state.ema_params or state.params, state.batch_stats)
+
+
+def _variables(params, batch_stats):
+    return {"params": params} | ({"batch_stats": batch_stats} if batch_stats else {})
 
 
 def make_train_step(
@@ -68,39 +100,137 @@ def make_train_step(
 
     def train_step(state, batch):
         def mean_loss(params):
-            variables = {"params": params}
-            if state.batch_stats:
-                variables["batch_stats"] = state.batch_stats
+            variables = _variables(params, state.batch_stats)
             loss, aux = objective(variables, batch, state.step)
             return jnp.mean(loss), aux
 
         (loss, aux), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         if axis_name is not None:
             loss, aux, grads = jax.lax.pmean((loss, aux, grads), axis_name)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
-        params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
-        clipped = optax.tree.get(opt_state, "clipped")
-        if clipped is not None:
-            metrics["clipped"] = clipped
-        plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")
-        if plateau is not None:
-            metrics["plateau"] = plateau.scale
-        decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
-        new_state = TrainState(
-            step=state.step + 1,
-            params=params,
-            batch_stats=aux["batch_stats"],
-            opt_state=opt_state,
-            ema_params=jax.tree.map(
-                lambda average, new: decay * average + (1 - decay) * new,
-                state.ema_params,
-                params if state.ema_params else {},
-            ),
-        )
-        return new_state, metrics | aux["metrics"]
+        state, metrics = _updated(state, tx, grads, loss, aux, ema_decay)
+        return state, metrics | aux["metrics"]
 
     return train_step
+
+
+def make_gan_step(
+    generate: Callable[[dict, dict], tuple[jax.Array, dict]],
+    judge: Callable[[dict, jax.Array], tuple[jax.Array, dict]],
+    content: Callable[[jax.Array, jax.Array], jax.Array],
+    tx: optax.GradientTransformation,
+    *,
+    weight: float = 1e-3,
+    ema_decay: float = 0.0,
+) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
+    """Returns the pure function (state, batch) -> (state, metrics) of a GAN.
+
+    It updates the discriminator once and then, against the new one, the generator once.
+    The discriminator sees true and made images as two batches, each normalised by its
+    own statistics.
+
+    The metrics are scalars: "loss" = "content_loss" + weight * "adversarial_loss";
+    "discriminator_loss"; "d_real" and "d_fake", the mean probabilities that the
+    discriminator, before its update, gives true and made images of being true;
+    "gradient_norm" and "discriminator_gradient_norm"; "psnr" of the batch; "won" and
+    "collapsed", as in `Adversary`.
+
+    Args:
+        generate: (variables, batch) -> (sr, new batch statistics).
+        judge: (variables, images) -> (logits [B] that they are true, new statistics).
+        content: (sr, hr) -> [B].
+        tx: of both networks.
+        weight: of the adversarial loss, -log D(sr).
+        ema_decay: as in `make_train_step`, of the generator.
+
+    Source: Ledig et al., CVPR 2017, sections 2 and 3.2. They leave open how the two
+    take turns within a pair of updates.
+    """
+    tx = optax.with_extra_args_support(tx)
+
+    def train_step(state, batch):
+        hr, adversary = batch["hr"], state.adversary
+
+        def generated(params):
+            return generate(_variables(params, state.batch_stats), batch)
+
+        sr, backward, batch_stats = jax.vjp(generated, state.params, has_aux=True)
+
+        def discriminator_loss(params):
+            variables = {"params": params, "batch_stats": adversary.batch_stats}
+            real, variables["batch_stats"] = judge(variables, hr)
+            fake, statistics = judge(variables, sr)
+            loss = jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
+            means = [jnp.mean(jax.nn.sigmoid(x)) for x in (real, fake)]
+            return loss, (statistics, means)
+
+        (judged, (statistics, (real, fake))), judged_grads = jax.value_and_grad(
+            discriminator_loss, has_aux=True
+        )(adversary.params)
+        updates, opt_state = tx.update(
+            judged_grads, adversary.opt_state, adversary.params, value=judged
+        )
+        params = optax.apply_updates(adversary.params, updates)
+
+        def generator_loss(sr):
+            fake, _ = judge({"params": params, "batch_stats": statistics}, sr)
+            parts = jnp.mean(content(sr, hr)), jnp.mean(jax.nn.softplus(-fake))
+            return parts[0] + weight * parts[1], parts
+
+        (loss, parts), sr_grad = jax.value_and_grad(generator_loss, has_aux=True)(sr)
+        (grads,) = backward(sr_grad)
+        aux = objectives.aux(sr, hr, batch_stats)
+        state, metrics = _updated(state, tx, grads, loss, aux, ema_decay)
+        flat = jnp.std(sr) < FLAT * jnp.std(hr)
+        adversary = Adversary(
+            params,
+            statistics,
+            opt_state,
+            won=jnp.where(real - fake > WON, adversary.won + 1, 0),
+            collapsed=jnp.where(flat, adversary.collapsed + 1, 0),
+        )
+        metrics |= aux["metrics"] | {
+            "content_loss": parts[0],
+            "adversarial_loss": parts[1],
+            "discriminator_loss": judged,
+            "discriminator_gradient_norm": optax.tree.norm(judged_grads),
+            "d_real": real,
+            "d_fake": fake,
+            "won": adversary.won,
+            "collapsed": adversary.collapsed,
+        }
+        return state._replace(adversary=adversary), metrics
+
+    return train_step
+
+
+WON = 0.98  # d_real - d_fake above which the discriminator has won
+FLAT = 0.1  # of the true images' standard deviation
+
+
+def _updated(state, tx, grads, loss, aux, ema_decay):
+    """The state after an update of the network by its gradients, and its metrics."""
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
+    params = optax.apply_updates(state.params, updates)
+    metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
+    clipped = optax.tree.get(opt_state, "clipped")
+    if clipped is not None:
+        metrics["clipped"] = clipped
+    plateau = optax.tree.get(opt_state, "ReduceLROnPlateauState")
+    if plateau is not None:
+        metrics["plateau"] = plateau.scale
+    decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
+    new_state = state._replace(
+        step=state.step + 1,
+        params=params,
+        batch_stats=aux["batch_stats"],
+        opt_state=opt_state,
+        ema_params=jax.tree.map(
+            lambda average, new: decay * average + (1 - decay) * new,
+            state.ema_params,
+            params if state.ema_params else {},
+        ),
+    )
+    return new_state, metrics
 
 
 def make_train_steps(

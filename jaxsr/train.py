@@ -36,6 +36,21 @@ from jaxsr.data import patches, sources
 
 MODEL = "model.safetensors"  # in the workdir
 
+# metric -> the value at which it is time for a word, and that word
+ALARMS = {
+    "won": (
+        500,
+        "for 500 updates the discriminator has told true from made images without "
+        "fail: the generator learns nothing from it any more. A lower learning rate, "
+        "or a better trained generator to start from, may help.",
+    ),
+    "collapsed": (
+        500,
+        "for 500 updates the images made have been all but flat. Start anew from the "
+        "trained generator, at a lower learning rate.",
+    ),
+}
+
 
 def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
@@ -144,19 +159,25 @@ class _Run:
         sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
         self.each = 1 if on_cpu or sizes > 1 else config["updates_per_dispatch"]
 
-        train_step = steps.make_train_step(
-            build.make_objective(config), self.tx, ema_decay=config["ema_decay"]
-        )
         self.update, self.replicated, self.sharded = make_update(
-            train_step, self.feed.cut
+            build.make_step(config, self.tx), self.feed.cut
         )
 
         side = min(self.plan.sides.values())
         x = jnp.zeros([1, side, side, image.channels(config["color"])])
-        self.variables = self.net.init(jax.random.key(config["seed"]), x)
+        seed = jax.random.key(config["seed"])
+        self.variables, self.adversary = self.net.init(seed, x), None
+        gan = build.is_gan(config)
+        if gan:
+            side *= scales[0] if self.net.input == "low" else 1
+            hr = jnp.zeros([1, side, side, x.shape[-1]])
+            judge = build.make_discriminator(config)
+            self.adversary = judge.init(jax.random.fold_in(seed, 1), hr)
         checkpoints = workdir / "checkpoints"
         if config["start"] and not (checkpoints.exists() and os.listdir(checkpoints)):
-            self.variables = build.warm_start(self.net, self.variables, config["start"])
+            self.variables = build.warm_start(
+                self.net, self.variables, config["start"], whole=gan
+            )
 
     def restore(self) -> None:
         """Takes the newest checkpoint of the workdir, or the state of a new run."""
@@ -164,7 +185,10 @@ class _Run:
         self.manager = checkpoint.open_directory(
             self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
         )
-        state = steps.init_state(self.variables, self.tx, ema=config["ema_decay"] > 0)
+        ema = config["ema_decay"] > 0
+        state = steps.init_state(
+            self.variables, self.tx, ema=ema, adversary=self.adversary
+        )
         self.state = jax.device_put(state, self.replicated)
         restored = checkpoint.restore(self.manager, self.state)
         if restored is not None:
@@ -271,12 +295,13 @@ class _Run:
             return
         step, metrics = pending
         metrics = jax.device_get(metrics)
-        finite = np.isfinite(metrics["loss"]) & np.isfinite(metrics["gradient_norm"])
+        checked = [name for name in metrics if name.endswith(("loss", "gradient_norm"))]
+        finite = np.all([np.isfinite(metrics[name]) for name in checked], axis=0)
         if not finite.all():
             i = int(np.argmin(finite))
+            values = ", ".join(f"{name} {metrics[name][i]}" for name in checked)
             raise FloatingPointError(
-                f"the loss is {metrics['loss'][i]} and the norm of its gradient "
-                f"{metrics['gradient_norm'][i]} at update {step + i + 1}. The last "
+                f"not finite at update {step + i + 1}: {values}. The last "
                 f"good checkpoint is "
                 f"that of update {self.manager.latest_step()} in "
                 f"{self.manager.directory}. A lower learning rate or a tighter "
@@ -294,6 +319,9 @@ class _Run:
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
                     _say(f"update {step + i + 1}: loss {record['loss']:.4g}")
+        for name, (count, text) in ALARMS.items():
+            if count in metrics.get(name, ()):
+                logging.warning("Update %d: %s", step + len(finite), text)
         self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
         self.bar.update(len(finite))
 

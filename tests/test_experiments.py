@@ -70,9 +70,7 @@ def set_up(config):
     plan = build.make_plan(config["data"], source, net.input)
     feed = build.make_feed(config, source, plan, net.input)
     tx, _ = build.make_optimizer(config, plan.epoch)
-    train_step = step.make_train_step(
-        build.make_objective(config), tx, ema_decay=config["ema_decay"]
-    )
+    train_step = build.make_step(config, tx)
     update = jax.jit(step.make_train_steps(train_step, feed.cut, single=True))
     variables = init(net, config["color"], seed=0)
     return update, step.init_state(variables, tx, ema=config["ema_decay"] > 0), feed
@@ -111,6 +109,7 @@ def config_of_a_run(name, folders, **settings):
             "data.batch": 8,
             "data.symmetries": 1,
             "data.reduced": (1.0,),
+            "discriminator": {"width": 4},
             "validation.name": str(folders / "validation"),
             "validation.every": 6.0,
             "evaluation.sets": (),
