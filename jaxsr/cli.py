@@ -21,18 +21,26 @@ def _upscale(args) -> int:
 def _evaluate(args) -> int:
     from jaxsr import evaluate, report, weights
     from jaxsr.data import sources
+    from jaxsr.published import features
 
     if args.all:
-        if args.scales or args.save:
-            raise ValueError("--scales and --save are for one model, not for --all.")
+        if args.scales or args.save or args.lpips is not None:
+            raise ValueError(
+                "--scales, --save and --lpips are for one model, not for --all."
+            )
         return _evaluate_all(args)
     model = weights.load(args.model)
     scales = args.scales or model.card["scales"]
     if not scales:
         raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
-    sets = [evaluate.measurable(source, scales) for source in opened]
-    scores = _shown(evaluate.compare(model, sets, scales), 2 * len(scales), sets)
+    lpips = None if args.lpips is None else features.load_lpips(args.lpips)
+    sets = [
+        evaluate.measurable(source, scales, lpips=lpips is not None)
+        for source in opened
+    ]
+    scores = evaluate.compare(model, sets, scales, lpips=lpips)
+    scores = _shown(scores, 2 * len(scales), sets)
     print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
@@ -173,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--data", type=_commas, default=["Set5"], help="Set5,Set14,...")
     sub.add_argument("--data-dir", help="where the sets lie ($JAXSR_DATA)")
     sub.add_argument("--scales", type=_integers, help="of a model: 2,3,4 (its own)")
+    sub.add_argument(
+        "--lpips",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="also LPIPS, with the weights in this file ($JAXSR_WEIGHTS/lpips)",
+    )
     sub.add_argument("--json", help="also write every image's score to this file")
     sub.add_argument("--save", help="also write a model, with its scores, to this file")
 

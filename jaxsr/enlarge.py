@@ -264,7 +264,7 @@ def _enlarged(
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
         bicubic = direct.window(pixels, *kept)
-        sr = _merged(sr, bicubic[..., :colours], color)
+        sr = merged(sr, bicubic[..., :colours], color)
         sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
         if out.dtype.kind == "u":
             out[kept] = images.to_uint(sr, 8 * out.itemsize)
@@ -292,8 +292,11 @@ def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
     return images.with_neutral_chroma(x) if gray else images.rgb_to_ycbcr(x)
 
 
-def _merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
-    """Gray or RGB, as `bicubic` is, of what a network of that colour made."""
+def merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
+    """Gray or RGB, as `bicubic` is, of what a network of that colour made.
+
+    A network of Y gets the chroma of `bicubic`, the enlarged image [H, W, 1 or 3].
+    """
     gray = bicubic.shape[-1] == 1
     if color == "rgb":
         return sr.mean(axis=-1, keepdims=True) if gray else sr

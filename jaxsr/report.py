@@ -65,8 +65,8 @@ def published(card: dict, data: str, scale: int) -> tuple[float, float | None] |
 def table(scores: Iterable[evaluate.Score], card: dict) -> str:
     """A Markdown table of the means: one row for each set and scale.
 
-    Its columns are the labels in the order they first come, each as PSNR / SSIM, and
-    last what the paper of the card's network prints.
+    Its columns are the labels in the order they first come, each as PSNR / SSIM, or
+    PSNR / SSIM / LPIPS, and last what the paper of the card's network prints.
     """
     means = {(s.data, s.scale, s.network): s for s in scores if s.image == "mean"}
     labels = list(dict.fromkeys(label for _, _, label in means))
@@ -75,7 +75,7 @@ def table(scores: Iterable[evaluate.Score], card: dict) -> str:
     lines = [header, ["---"] * len(header)]
     for data, scale in dict.fromkeys(key[:2] for key in means):
         cells = [means.get((data, scale, label)) for label in labels]
-        values = [None if s is None else (s.psnr, s.ssim) for s in cells]
+        values = [None if s is None else (s.psnr, s.ssim, s.lpips) for s in cells]
         values.append(published(card, data, scale))
         lines.append([data, f"x{scale}", *map(_cell, values)])
     return "\n".join(map(_line, lines))
@@ -84,8 +84,8 @@ def table(scores: Iterable[evaluate.Score], card: dict) -> str:
 def _cell(value):
     if value is None:
         return "-"
-    psnr, ssim = value
-    return f"{psnr:.2f}" if ssim is None else f"{psnr:.2f} / {ssim:.4f}"
+    psnr, *others = value
+    return " / ".join([f"{psnr:.2f}", *(f"{x:.4f}" for x in others if x is not None)])
 
 
 def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
@@ -210,9 +210,12 @@ def _line(cells: list[str]) -> str:
 
 def text(scores: Iterable[evaluate.Score], card: dict) -> str:
     """The table of a model's scores, and under it how they were measured."""
+    scores = list(scores)
+    lpips = any(s.lpips is not None for s in scores)
     return (
-        f"{table(scores, card)}\n\nPSNR in dB / SSIM. Trained on "
-        f"{card['trained_on']}. Protocol: {evaluate.PROTOCOLS[card['color']]}.\n"
+        f"{table(scores, card)}\n\nPSNR in dB / SSIM{' / LPIPS' * lpips}. Trained on "
+        f"{card['trained_on']}. Protocol: "
+        f"{evaluate.protocol(scores, card['color'])}.\n"
     )
 
 

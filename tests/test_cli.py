@@ -65,6 +65,24 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     assert "2 images left out:" in told.err
 
 
+def test_evaluate_prints_lpips_where_asked(tmp_path, data_dir, weights_dir, capsys):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    photo = data_dir / "Set5" / "butterfly_GT.png"
+    (folder / photo.name).write_bytes(photo.read_bytes())
+    model, saved = (tmp_path / f"{name}.safetensors" for name in ("bicubic", "scored"))
+    weights.save(model, evaluate.bicubic())
+    arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
+    file = str(weights_dir / "lpips" / "lpips_alexnet.npz")
+    assert cli.main([*arguments, "--lpips", file, "--save", str(saved)]) == 0
+    assert re.search(r"\| 22.10 / 0.7\d+ / 0.37\d+ \|", capsys.readouterr().out)
+    assert weights.load(saved).card["scores"]["few"]["x4"]["lpips"] > 0.37
+    assert cli.main([*arguments, "--lpips", str(photo)]) == 1
+    assert "as LPIPS: the file must end in one of .npz" in capsys.readouterr().err
+    assert cli.main(["evaluate", "--all", "--lpips"]) == 1
+    assert "--lpips are for one model" in capsys.readouterr().err
+
+
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A folder of shipped models: two networks of zeros."""

@@ -7,8 +7,9 @@ import PIL.Image
 import pytest
 from conftest import GOLDEN
 
-from jaxsr import evaluate, image, models, report, weights
+from jaxsr import enlarge, evaluate, image, models, report, weights
 from jaxsr.data import sources
+from jaxsr.published import features
 
 
 def toy(color="y"):
@@ -63,6 +64,64 @@ def test_ycbcr_is_measured_as_y_is(butterfly, channels):
 
 
 @pytest.mark.parametrize("color", ["y", "rgb", "ycbcr"])
+def test_a_viewer_sees_bicubic_of_a_network_that_adds_nothing(butterfly, color):
+    sr, hr = evaluate.restore_rgb(toy(color), butterfly[:254], 3)
+    np.testing.assert_array_equal(hr, image.from_uint(butterfly[:252, :255]))
+    bicubic = image.quantise(image.enlarge(image.degrade(hr, 3), 3))
+    np.testing.assert_allclose(sr, bicubic, atol=3 / 255)
+    assert np.abs(sr - bicubic).mean() < 0.5 / 255
+
+
+def test_a_viewer_sees_what_upscale_gives(butterfly):
+    """Of a network of Y that changes Y, if its low-resolution image is a file."""
+    model = toy()
+    bias = model.variables["params"]["conv_out"]["bias"]
+    model.variables["params"]["conv_out"]["bias"] = bias + 0.1
+    low = image.to_uint(image.degrade(image.from_uint(butterfly), 2))
+    expected = image.from_uint(enlarge.upscale(low, 2, model))
+    sr, _ = evaluate.restore_rgb(model, butterfly, 2)
+    assert np.abs(sr - expected).mean() < 1 / 255
+    assert np.abs(sr - evaluate.restore_rgb(toy(), butterfly, 2)[0]).mean() > 0.05
+
+
+@pytest.mark.parametrize("color", ["y", "ycbcr", "rgb"])
+def test_a_viewer_sees_gray_as_gray(butterfly, color):
+    sr, hr = evaluate.restore_rgb(toy(color), butterfly[..., :1], 2)
+    assert sr.shape == hr.shape == (256, 256, 3)
+    assert (sr == sr[..., :1]).all() and (hr == hr[..., :1]).all()
+
+
+@pytest.fixture(scope="module")
+def lpips(weights_dir):
+    return features.load_lpips(weights_dir / "lpips" / "lpips_alexnet.npz")
+
+
+@pytest.mark.parametrize(("color", "tolerance"), [("rgb", 1e-4), ("y", 0.02)])
+def test_lpips_is_a_third_score_of_whole_images(butterfly, lpips, color, tolerance):
+    """Golden: of rounded RGB images. Those of Y networks are rounded otherwise."""
+    source = source_of(butterfly, butterfly)
+    rows = list(evaluate.evaluate(toy(color), source, [4], lpips=lpips))
+    golden = json.loads((GOLDEN / "lpips.json").read_text())
+    for row in rows:
+        expected = golden["Set5"]["butterfly"]["x4"]
+        np.testing.assert_allclose(row.lpips, expected, rtol=tolerance)
+    plain = list(evaluate.evaluate(toy(color), source, [4]))
+    assert plain == [row._replace(lpips=None) for row in rows]
+    scored = evaluate.with_scores(toy(color), rows)
+    assert scored.card["scores"]["few"]["x4"]["lpips"] == rows[-1].lpips
+    assert "LPIPS (AlexNet" in scored.card["protocol"]
+    assert "LPIPS" not in evaluate.with_scores(toy(color), plain).card["protocol"]
+
+
+def test_images_too_small_for_lpips_are_left_out(butterfly):
+    source = source_of(butterfly[:32, :90], butterfly)
+    assert evaluate.measurable(source, [2, 3]).names == source.names
+    assert evaluate.measurable(source, [2], lpips=True).names == source.names
+    measured = evaluate.measurable(source, [2, 3], lpips=True)
+    assert measured.names == ("image1",) and "needs 31 a side" in measured.left_out[0]
+
+
+@pytest.mark.parametrize("color", ["y", "rgb", "ycbcr"])
 def test_compare_scores_bicubic_beside_the_model(butterfly, color):
     rows = list(evaluate.compare(toy(color), [source_of(butterfly)], [2]))
     means = {row.network: row.psnr for row in rows if row.image == "mean"}
@@ -106,6 +165,17 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
         "| Set5 | x2 | 30.00 / 0.9000 | 31.25 / 0.9000 | 37.53 / 0.9587 |",
         "| Set5 | x3 | 30.00 / 0.9000 | 31.25 / 0.9000 | 33.66 / 0.9213 |",
     ]
+
+
+def test_table_shows_lpips_where_it_was_measured():
+    rows = [
+        evaluate.Score("bicubic", "Set5", "mean", 4, 28.42, 0.81),
+        evaluate.Score("vdsr", "Set5", "mean", 4, 31.25, 0.88, 0.21),
+    ]
+    text = report.text(rows, toy().card)
+    assert "| 28.42 / 0.8100 | 31.25 / 0.8800 / 0.2100 |" in text
+    assert "PSNR in dB / SSIM / LPIPS. " in text and "whole RGB images" in text
+    assert "LPIPS" not in report.text(rows[:1], toy().card)
 
 
 @pytest.mark.parametrize(

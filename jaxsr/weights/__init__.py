@@ -32,9 +32,9 @@ class Model(NamedTuple):
     The card holds JSON values alone: "network", its name in models.MODELS, and its
     "fields"; "color", what its channels are: "y", "rgb" or "ycbcr"; "scales", the list
     of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
-    -> "x2" -> {"psnr", "ssim"}, maybe empty; "digest", the SHA-256 of config and data,
-    or of the file it was imported from. It may hold more, as the "protocol" of the
-    scores.
+    -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256
+    of config and data, or of the file it was imported from. It may hold more, as the
+    "protocol" of the scores.
     """
 
     net: nn.Module
