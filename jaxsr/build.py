@@ -50,6 +50,7 @@ FREE = (
     "data.strict",
     "evaluation",
     "log_every",
+    "perceptual.lpips",
     "perceptual.weights",
     "updates_per_dispatch",
     "validation",

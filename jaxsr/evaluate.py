@@ -191,17 +191,19 @@ def with_scores(
 def crops(
     model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
 ) -> list[np.ndarray]:
-    """[bicubic, sr, hr] [side, side, 1]: the square in which bicubic is furthest off.
+    """[bicubic, sr, hr] [side, side, C]: the square in which bicubic is furthest off.
 
-    Smaller where the image is. The arguments are those of `restore_image`.
+    Smaller where the image is; in colour for a network of RGB. The arguments are those
+    of `restore_image`.
     """
-    sr, hr = restore_image(model, pixels, scale)
-    base, _ = restore_image(bicubic(model.card["color"]), pixels, scale)
+    restore = restore_rgb if model.card["color"] == "rgb" else restore_image
+    sr, hr = restore(model, pixels, scale)
+    base, _ = restore(bicubic(model.card["color"]), pixels, scale)
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:
-        error = ((base - hr) ** 2)[:height, :width, 0]
-        blocks = einops.reduce(error, "(y a) (x b) -> y x", "sum", a=side, b=side)
+        error = ((base - hr) ** 2)[:height, :width]
+        blocks = einops.reduce(error, "(y a) (x b) c -> y x", "sum", a=side, b=side)
         top, left = side * np.array(np.unravel_index(blocks.argmax(), blocks.shape))
     return [x[top : top + side, left : left + side] for x in (base, sr, hr)]
 

@@ -33,8 +33,12 @@ from jaxsr import (
 )
 from jaxsr import step as steps
 from jaxsr.data import patches, sources
+from jaxsr.published import features
 
 MODEL = "model.safetensors"  # in the workdir
+
+# What the best model is told by -> whether more of it is better.
+SIGNS = {"psnr": 1, "lpips": -1}
 
 # metric -> the value at which it is time for a word, and that word
 ALARMS = {
@@ -56,7 +60,8 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
     Goes on from the newest checkpoint in `workdir` where there is one. In the end
-    writes there model.safetensors, results.md, results.json, crops.png and curves.png.
+    writes there model.safetensors, results.md, results.json, crops.png and curves.png;
+    at each validation crops/STEP.png.
 
     Args:
         config: as experiments/base.py has it.
@@ -145,7 +150,10 @@ class _Run:
             config["data"], config["validation"]["name"], self.net.input
         )
         scales = config["data"]["scales"]
-        self.validation = evaluate.measurable(self.validation, scales)
+        self.lpips = _lpips(config)
+        self.validation = evaluate.measurable(
+            self.validation, scales, lpips=self.lpips is not None
+        )
         for reason in self.source.left_out + self.validation.left_out:
             _say(f"Left out: {reason}")
         _benchmarks(config)  # what is wrong with them now, not after the training
@@ -338,7 +346,7 @@ class _Run:
         return (sum(seconds) + time.monotonic() - self.since[1]) / 3600
 
     def _validate(self, interrupt: "_Interrupt") -> dict[str, float]:
-        """Mean PSNR in dB of the validation images, in all and by scale.
+        """Mean scores of the validation images, PSNR in dB in all and by scale.
 
         Empty if interrupted; all but "validation_psnr" on the first process alone.
         """
@@ -346,7 +354,10 @@ class _Run:
         if self.log is not None:
             scales = self.config["data"]["scales"]
             means = []
-            for row in evaluate.evaluate(self._model(), self.validation, scales):
+            rows = evaluate.evaluate(
+                self._model(), self.validation, scales, lpips=self.lpips
+            )
+            for row in rows:
                 if interrupt.number:
                     break
                 if row.image == "mean":
@@ -356,6 +367,10 @@ class _Run:
                 psnr = float(min(np.mean([row.psnr for row in means]), 100.0))
                 scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
                 scores["validation_psnr"] = psnr
+                for name in ("ssim", "lpips"):
+                    values = [getattr(row, name) for row in means]
+                    if None not in values:
+                        scores[f"validation_{name}"] = float(np.mean(values))
         psnr = float(_from_first(scores.get("validation_psnr", np.nan)))
         if np.isnan(psnr):
             return {}
@@ -370,26 +385,43 @@ class _Run:
 
         What `_validate` found is noted last: killed in between, the run finds it again.
         """
-        psnr = scores.get("validation_psnr")
-        if self.best is None if psnr is None else psnr > (self.best or -np.inf):
-            self.best = psnr
-            if self.log is not None:
-                weights.save(self.workdir / MODEL, self._model(psnr))
-        if self.log is not None and scores:
+        if self.log is None:
+            return
+        by = self.config["validation"]["best_by"]
+        value = SIGNS[by] * scores[f"validation_{by}"] if by and scores else None
+        if not by or self.best is None or (value is not None and value > self.best):
+            self.best = value
+            weights.save(self.workdir / MODEL, self._model(scores))
+        if scores:
+            crops = self._crops()
+            strip = np.concatenate(crops[0], axis=1)[None]
+            self.log.write_images(self.step, {"bicubic, ours, true": strip})
+            (self.workdir / "crops").mkdir(exist_ok=True)
+            report.crops(
+                self.workdir / "crops" / f"{self.step:08}.png",
+                crops,
+                titles=["bicubic", f"{self.step} updates", "true"],
+            )
             self.log.write(self.step, scores)
-            self.log.write_images(self.step, {"bicubic, ours, true": self._strip()})
+            found = [f"{scores['validation_psnr']:.3f} dB"]
+            if "validation_lpips" in scores:
+                found.append(f"LPIPS {scores['validation_lpips']:.4f}")
             _say(
                 f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
-                f"{self.validation.name} {psnr:.3f} dB"
+                f"{self.validation.name} {', '.join(found)}"
             )
 
-    def _strip(self) -> np.ndarray:
-        """[1, side, 3 * side, 1]: where bicubic is furthest off on the first image."""
-        scale = max(self.config["data"]["scales"])
-        crops = evaluate.crops(self._model(), self.validation.read(0), scale, side=96)
-        return np.concatenate(crops, axis=1)[None]
+    def _crops(self) -> list[list[np.ndarray]]:
+        """[bicubic, ours, true] of some images, where bicubic is furthest off."""
+        scale, model = max(self.config["data"]["scales"]), self._model()
+        count = min(3, len(self.validation.names))
+        return [
+            evaluate.crops(model, self.validation.read(i), scale, side=96)
+            for i in range(count)
+        ]
 
-    def _model(self, psnr: float | None = None) -> weights.Model:
+    def _model(self, scores: dict[str, float] | None = None) -> weights.Model:
+        names = [name for name in SIGNS if f"validation_{name}" in (scores or {})]
         card = weights.make_card(
             self.net,
             color=self.config["color"],
@@ -397,7 +429,8 @@ class _Run:
             trained_on=self.source.name,
             step=self.step,
             digest=build.digest(self.identity),
-            validation={"data": self.validation.name, "psnr": psnr},
+            validation={"data": self.validation.name}
+            | {name: scores[f"validation_{name}"] for name in names},
             epochs=round(self.step / self.plan.epoch, 3),
             hours=round(self._hours(), 3),
             device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
@@ -407,7 +440,7 @@ class _Run:
         return weights.Model(self.net, variables, card)
 
     def _best_so_far(self) -> float | None:
-        """PSNR in dB of the model so far, on the validation images of now."""
+        """How good the model so far is on the validation images of now, if known."""
         try:
             card = weights.load(self.workdir / MODEL).card
         except FileNotFoundError:
@@ -416,8 +449,9 @@ class _Run:
             logging.warning("%s. It will be written anew.", error)
             return None
         validation = card.get("validation", {})
+        by = self.config["validation"]["best_by"]
         same = validation.get("data") == self.validation.name
-        return validation.get("psnr") if same else None
+        return SIGNS[by] * validation[by] if same and by in validation else None
 
 
 class _Interrupt:
@@ -457,13 +491,17 @@ def finish(
     model = weights.load(path)
     benchmarks = _benchmarks(config) or [validation]
     scales = config["data"]["scales"]
-    benchmarks = [evaluate.measurable(source, scales) for source in benchmarks]
+    lpips = _lpips(config)
+    benchmarks = [
+        evaluate.measurable(source, scales, lpips=lpips is not None)
+        for source in benchmarks
+    ]
     left_out = tuple(reason for source in benchmarks for reason in source.left_out)
     scored = set(model.card["scores"])
     if scored == {b.name for b in benchmarks} and (workdir / "results.md").exists():
         _say((workdir / "results.md").read_text())
         return left_out
-    rows = evaluate.compare(model, benchmarks, scales)
+    rows = evaluate.compare(model, benchmarks, scales, lpips=lpips)
     total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
     scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
     model = evaluate.with_scores(model, scores)
@@ -477,11 +515,19 @@ def finish(
         titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
     )
     runs = {workdir.name: logs.read(workdir)}
-    report.curves(workdir / "curves.png", runs, y=["loss", "validation_psnr"])
+    curves = ["loss", "validation_psnr"] + ["validation_lpips"] * (lpips is not None)
+    report.curves(workdir / "curves.png", runs, y=curves)
     files.write_text(workdir / "results.md", text)
     weights.save(path, model)
     _say(text)
     return left_out
+
+
+def _lpips(config: dict) -> dict | None:
+    """The params of LPIPS, where a run is measured by it."""
+    if config["validation"]["best_by"] != "lpips":
+        return None
+    return features.load_lpips(config["perceptual"]["lpips"] or None)
 
 
 def _benchmarks(config: dict) -> list[sources.Source]:
