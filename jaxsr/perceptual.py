@@ -78,7 +78,7 @@ def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.A
     magnitudes. It is to bring the loss near the mean squared error, which for VGG54
     it does with a mean over channels, of which the paper does not speak: 0.2 for Set5's
     butterfly enlarged x4 by bicubic, where their sum is 100 and the error of images in
-    [-1, 1] 0.03.
+    [-1, 1] 0.03. VGG22 is 400 there: beside it the paper's adversarial weight is small.
 
     Args:
         params: of `VGG19`, as `published.features.load_vgg19` gives them. With these
