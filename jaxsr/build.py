@@ -254,7 +254,11 @@ def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
 def make_feed(
     config: dict, source: sources.Source, plan: patches.Plan, input: str
 ) -> patches.Feed:
-    """The feed of a run, by the backend that its config names."""
+    """The feed of a run, by the backend that its config names.
+
+    For a loss of VGG19's features its weights, 80 MB, are in each batch too: as
+    constants of the compiled step they would take it minutes to compile.
+    """
     data = config["data"]
     if data["backend"] == "device":
         from jaxsr.data import device as backend
@@ -266,7 +270,7 @@ def make_feed(
                 "data.backend='tfdata' needs TensorFlow: install jaxsr[train], or set "
                 "data.backend='device'."
             ) from error
-    return backend.make_feed(
+    feed = backend.make_feed(
         source,
         plan,
         seed=config["seed"],
@@ -275,6 +279,14 @@ def make_feed(
         input=input,
         blur=data["blur"],
         shard=(jax.process_index(), jax.process_count()),
+    )
+    if config["loss"] != VGG:
+        return feed
+    vgg19 = features.load_vgg19(config["perceptual"]["weights"] or None)
+    return patches.Feed(
+        (feed.data, vgg19),
+        lambda data, x: feed.cut(data[0], x) | {VGG: data[1]},
+        feed.inputs,
     )
 
 
@@ -308,10 +320,21 @@ def make_optimizer(config: dict, epoch: int):
 
 
 def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
-    """The (state, batch) -> (state, metrics) of a run, not compiled."""
+    """The (state, batch) -> (state, metrics) of a run, not compiled.
+
+    The batches are those of `make_feed`.
+    """
+    train_step = _make_step(config, tx)
+    if config["loss"] != VGG:
+        return train_step
+    return lambda state, batch: _make_step(config, tx, batch[VGG])(state, batch)
+
+
+def _make_step(config, tx, vgg19=None):
     ema_decay = config["ema_decay"]
     if not is_gan(config):
-        return steps.make_train_step(make_objective(config), tx, ema_decay=ema_decay)
+        objective = make_objective(config, vgg19)
+        return steps.make_train_step(objective, tx, ema_decay=ema_decay)
     judge = make_discriminator(config)
     return choose(
         {ADVERSARIAL: steps.make_gan_step},
@@ -319,24 +342,31 @@ def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
         config["objective"],
         functools.partial(objectives.apply, _in_training(config)),
         lambda variables, x: objectives.apply(judge, variables, {"lr": x}),
-        make_loss(config),
+        make_loss(config, vgg19),
         tx,
         ema_decay=ema_decay,
     )
 
 
-def make_objective(config: dict) -> objectives.Objective:
-    """The objective of a run that is no GAN."""
-    net, loss = _in_training(config), make_loss(config)
+def make_objective(config: dict, vgg19: dict | None = None) -> objectives.Objective:
+    """The objective of a run that is no GAN; `vgg19` as in `make_loss`."""
+    net, loss = _in_training(config), make_loss(config, vgg19)
     return choose(objectives.OBJECTIVES, "objective", config["objective"], net, loss)
 
 
-def make_loss(config: dict) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The loss (sr, hr) -> [B] of a run; reads VGG19's weights where it is of those."""
+def make_loss(
+    config: dict, vgg19: dict | None = None
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The loss (sr, hr) -> [B] of a run.
+
+    Args:
+        config: of the run.
+        vgg19: the params of `perceptual.VGG19`, for a loss of its features.
+    """
     settings = config["perceptual"]
     if config["loss"] == VGG:
-        params = features.load_vgg19(settings["weights"] or None)
-        loss = functools.partial(perceptual.vgg_loss, params, layer=settings["layer"])
+        layer = settings["layer"]
+        loss = functools.partial(perceptual.vgg_loss, vgg19, layer=layer)
     else:
         loss = losses.LOSSES[config["loss"]]
     if not (weight := settings["total_variation"]):
@@ -377,7 +407,10 @@ def warm_start(
     Raises:
         ValueError: where none agree.
     """
-    model = weights.load(path)
+    try:
+        model = weights.load(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} start='' starts from nothing.") from error
     other = getattr(model.net, "scale", None) != getattr(net, "scale", None)
     flat = traverse_util.flatten_dict(variables, sep="/")
     theirs = traverse_util.flatten_dict(model.variables, sep="/")

@@ -26,8 +26,7 @@ PROTOCOLS = {
         "both, border of `scale` pixels left out, mean over images"
     ),
 }
-# Beside any of them: what `restore_rgb` gives, no border left out. So measured, bicubic
-# x4 has the 0.3407 and 0.4393 on Set5 and Set14 of Ma et al., CVPR 2020, table 1.
+# Beside any of them: of what `restore_rgb` gives, no border left out.
 LPIPS_PROTOCOL = (
     "LPIPS (AlexNet, version 0.1, the lower the better) of whole RGB images, border "
     "included, rounded to 8 bits, chroma by bicubic where the network is one of Y"

@@ -1,15 +1,19 @@
 """SRGAN: its discriminator and its step."""
 
 import functools
+import importlib
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import PIL.Image
 import pytest
+import safetensors.numpy
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import losses, models, objectives, optim, step
+from jaxsr import logs, losses, models, objectives, optim, step, train, weights
 from jaxsr.models import discriminator
 
 NET = models.make("srresnet", blocks=1, width=4)
@@ -142,3 +146,121 @@ def test_it_counts_how_long_the_discriminator_has_won_and_the_output_been_flat()
     blinded = step.make_gan_step(flat, blind, losses.mse, tx)
     state, metrics = blinded(state, batch)
     assert metrics["won"] == 0 and metrics["collapsed"] == 4
+
+
+def config_of_a_run(name, folders, **settings):
+    config = importlib.import_module(f"experiments.{name}").get_config()
+    config.network.unlock().update(blocks=1, width=4)
+    config.update_from_flattened_dict(
+        {
+            "start": "",
+            "epochs": 2.0,
+            "log_every": 1,
+            "discriminator": {"width": 2},
+            "data.name": str(folders / "train"),
+            "data.backend": "device",
+            "data.epoch": 2,
+            "data.patch": 8,
+            "data.batch": 8,
+            "validation.name": str(folders / "validation"),
+            "validation.every": 1.0,
+            "evaluation.sets": (),
+        }
+        | settings
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def folders(data_dir, tmp_path_factory):
+    """Three real photographs of 80x80 pixels to train on, one to validate on."""
+    root = tmp_path_factory.mktemp("images")
+    for i, name in enumerate([*["train"] * 3, "validation"], start=11):
+        (root / name).mkdir(exist_ok=True)
+        with PIL.Image.open(data_dir / "T91" / f"t{i}.png") as picture:
+            picture.crop((20, 20, 100, 100)).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def started(folders, tmp_path_factory):
+    """The workdir of an SRResNet from nothing."""
+    workdir = tmp_path_factory.mktemp("srresnet")
+    train.train(config_of_a_run("srresnet", folders), workdir)
+    return workdir
+
+
+def test_a_run_logs_its_parts_and_shows_how_it_learns(started, folders, tmp_path):
+    config = config_of_a_run("srgan", folders, start=str(started))
+    train.train(config, tmp_path)
+    records = logs.read(tmp_path)
+    names = {name for record in records for name in record}
+    assert names >= {
+        "content_loss",
+        "adversarial_loss",
+        "discriminator_loss",
+        "d_real",
+        "d_fake",
+        "gradient_norm",
+        "discriminator_gradient_norm",
+        "psnr",
+        "validation_psnr",
+        "validation_ssim",
+        "validation_lpips",
+    }
+    found = [r for r in records if "loss" in r]
+    for r in found:
+        whole = r["content_loss"] + 1e-3 * r["adversarial_loss"]
+        np.testing.assert_allclose(r["loss"], whole, rtol=1e-4)
+    crops = sorted(path.name for path in (tmp_path / "crops").iterdir())
+    assert crops == ["00000002.png", "00000004.png"]
+    # The best by LPIPS, and scored by it.
+    model = weights.load(tmp_path)
+    best = min(r["validation_lpips"] for r in records if "validation_lpips" in r)
+    assert model.card["validation"]["lpips"] == best
+    assert model.card["scores"]["validation"]["x4"]["lpips"] > 0
+    assert "LPIPS" in (tmp_path / "results.md").read_text()
+
+
+def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
+    alarms = {name: (3, text) for name, (_, text) in train.ALARMS.items()}
+    monkeypatch.setattr(train, "ALARMS", alarms)
+    monkeypatch.setattr(step, "FLAT", 1e9)
+    config = config_of_a_run("srgan_mse", folders, **{"validation.best_by": ""})
+    train.train(config, tmp_path)
+    said = [r.message for r in caplog.records if "all but flat" in r.message]
+    assert len(said) == 1 and said[0].startswith("Update 3: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"start": "runs/none"}, FileNotFoundError, r"'runs/none'. start='' starts"),
+        ({"start": "RUN", "network.width": 6}, ValueError, "must be a trained srres"),
+        ({"start": "RUN", "network.scale": 2}, ValueError, "must be a trained srres"),
+        ({"start": "JUDGE"}, ValueError, r"network must be one of .*'discriminator'"),
+        ({"data.patch": 3}, ValueError, "16x16 pixels or more; got 12x12"),
+        ({"perceptual.layer": "conv6_1"}, ValueError, r"perceptual.layer must be one"),
+        ({"perceptual.weights": "none.npz"}, FileNotFoundError, "none.npz"),
+        ({"loss": "vgg", "color": "y"}, ValueError, "of RGB images"),
+        ({"validation.best_by": "ssim"}, ValueError, r"best_by must be one of"),
+        ({"objective.wait": 2}, ValueError, r"has the settings \['weight'\]"),
+    ],
+    ids=lambda x: str(next(iter(x.items()))) if isinstance(x, dict) else "",
+)
+def test_what_cannot_be_trained_is_refused(
+    settings, error, message, started, folders, tmp_path
+):
+    judge = tmp_path / "judge.safetensors"
+    card = {"network": "discriminator", "fields": {}, "color": "rgb"}
+    tensors = {"params/conv_0/bias": np.zeros(64, np.float32)}
+    safetensors.numpy.save_file(tensors, judge, {"jaxsr": json.dumps(card)})
+    named = {"RUN": str(started), "JUDGE": str(judge)}
+    settings = {k: named.get(v, v) for k, v in settings.items()}
+    if settings.get("network.scale"):
+        settings["data.scales"] = (2,)
+    config = config_of_a_run("srgan", folders)
+    with config.unlocked():
+        config.update_from_flattened_dict(settings)
+    with pytest.raises(error, match=message):
+        train.train(config, tmp_path / "run")
