@@ -110,6 +110,7 @@ def config_of_a_run(name, folders, **settings):
             "data.symmetries": 1,
             "data.reduced": (1.0,),
             "discriminator": {"width": 4},
+            "perceptual.layer": "conv1_2",
             "validation.name": str(folders / "validation"),
             "validation.every": 6.0,
             "evaluation.sets": (),

@@ -157,6 +157,7 @@ def config_of_a_run(name, folders, **settings):
             "epochs": 2.0,
             "log_every": 1,
             "discriminator": {"width": 2},
+            "perceptual.layer": "conv1_2",
             "data.name": str(folders / "train"),
             "data.backend": "device",
             "data.epoch": 2,
