@@ -20,13 +20,6 @@ from flax import traverse_util
 from jaxsr import files, image, losses, models, objectives, optim, weights
 from jaxsr.data import fetching, patches, sources
 
-# name -> (jax_default_matmul_precision, dtype of the network's activations)
-PRECISIONS = {
-    "bfloat16": ("default", "bfloat16"),
-    "float32": ("highest", "float32"),
-    "tf32": ("tensorfloat32", "float32"),
-}
-
 # What the names of layers begin with whose weights are of one scale, as EDSR's and
 # FSRCNN's: some have the same shape at another.
 ENLARGING = ("deconv", "up_")
@@ -63,7 +56,7 @@ def check(config: dict) -> None:
     data = config["data"]
     for name, value, known in (
         ("loss", config["loss"], losses.LOSSES),
-        ("precision", config["precision"], PRECISIONS),
+        ("precision", config["precision"], models.PRECISIONS),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "pyramid", "random")),
@@ -286,7 +279,7 @@ def make_optimizer(config: dict, epoch: int):
 def make_objective(config: dict) -> objectives.Objective:
     """The objective of a run: its network, in its precision, and its loss."""
     fields = config["network"] | config["in_training"]
-    _, dtype = PRECISIONS[config["precision"]]
+    _, dtype = models.PRECISIONS[config["precision"]]
     if dtype != "float32":
         fields["dtype"] = dtype
     return choose(

@@ -35,6 +35,19 @@ def make(name: str, **fields) -> nn.Module:
     return MODELS[name](**fields)
 
 
+def with_precision(net: nn.Module, precision: str) -> tuple[nn.Module, str]:
+    """The network with the activations of a key of `PRECISIONS`, and its matmuls'.
+
+    Interpolation has none of its own and stays as it is.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(
+            f"precision must be one of {sorted(PRECISIONS)}; got {precision!r}."
+        )
+    matmul, dtype = PRECISIONS[precision]
+    return net.clone(dtype=dtype) if hasattr(net, "dtype") else net, matmul
+
+
 def name_of(net: nn.Module) -> str:
     """The name of a network in `MODELS`."""
     for name, cls in MODELS.items():
@@ -53,6 +66,13 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
         if field.name not in ("parent", "name")
     }
 
+
+# name -> (jax_default_matmul_precision, dtype of the activations)
+PRECISIONS = {
+    "bfloat16": ("default", "bfloat16"),
+    "float32": ("highest", "float32"),
+    "tf32": ("tensorfloat32", "float32"),
+}
 
 MODELS = {
     "bicubic": Bicubic,
