@@ -82,7 +82,10 @@ def make_forward(
 ) -> Callable:
     """The compiled (variables, [B, h, w, C]) -> sr, in a `models.PRECISIONS`."""
     static = {} if scale is None else {"scale": scale}
-    net, matmul = models.with_precision(net, precision)
+    models.check_precision(precision)
+    matmul, dtype = models.PRECISIONS[precision]
+    if hasattr(net, "dtype"):  # interpolation has no activations
+        net = net.clone(dtype=dtype)
 
     @jax.jit
     def forward(variables, x):

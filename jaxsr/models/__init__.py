@@ -35,17 +35,12 @@ def make(name: str, **fields) -> nn.Module:
     return MODELS[name](**fields)
 
 
-def with_precision(net: nn.Module, precision: str) -> tuple[nn.Module, str]:
-    """The network with the activations of a key of `PRECISIONS`, and its matmuls'.
-
-    Interpolation has none of its own and stays as it is.
-    """
-    if precision not in PRECISIONS:
+def check_precision(name: str) -> None:
+    """Raises a ValueError where it is no key of `PRECISIONS`."""
+    if name not in PRECISIONS:
         raise ValueError(
-            f"precision must be one of {sorted(PRECISIONS)}; got {precision!r}."
+            f"precision must be one of {sorted(PRECISIONS)}; got {name!r}."
         )
-    matmul, dtype = PRECISIONS[precision]
-    return net.clone(dtype=dtype) if hasattr(net, "dtype") else net, matmul
 
 
 def name_of(net: nn.Module) -> str:
