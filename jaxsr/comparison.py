@@ -110,8 +110,8 @@ def grid(
     if hr is not None:
         if hr.shape != first.shape:
             raise ValueError(
-                f"the true image must have {first.shape[1]}x{first.shape[0]} pixels, as "
-                f"the enlarged one; got {hr.shape[1]}x{hr.shape[0]}."
+                f"the true image must have {first.shape[1]}x{first.shape[0]} pixels, "
+                f"as the enlarged one; got {hr.shape[1]}x{hr.shape[0]}."
             )
         scores = {k: measure(sr, hr, math.ceil(scale)) for k, sr in columns.items()}
         texts = {k: f"{p:.2f} dB / {s:.4f}" for k, (p, s) in scores.items()}

@@ -78,7 +78,7 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
     Raises:
         ValueError: where it is none.
     """
-    with _readable(path) as picture:
+    with _readable(path, []) as picture:
         size = picture.height, picture.width
         turned = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) >= 5
         return size[::-1] if turned else size
@@ -91,7 +91,7 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
         ValueError: where it cannot be read, or changes meanwhile.
     """
     notes = []
-    with _readable(path) as picture:
+    with _readable(path, notes) as picture:
         before = _state(path)
         if (frames := getattr(picture, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames is taken")
@@ -114,11 +114,16 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
 
 
 @contextlib.contextmanager
-def _readable(path):
-    """The opened image; whatever goes wrong with it becomes a ValueError."""
+def _readable(path, notes: list[str]):
+    """The opened image: what goes wrong is a ValueError, what is warned of a note."""
     try:
-        with open_image(path) as picture:
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            open_image(path) as picture,
+        ):
+            warnings.simplefilter("always")
             yield picture
+        notes += dict.fromkeys(str(warning.message).strip(" .") for warning in caught)
     except Exception as error:  # on damaged files decoders raise almost anything
         reason = error.strerror if isinstance(error, OSError) else None
         raise ValueError(f"it cannot be read as an image: {reason or error}") from error
@@ -219,10 +224,10 @@ def write(photo: Photo, target: pathlib.Path) -> None:
     metadata = {key: info[key] for key in KEPT if key in info and key != "exif"}
     for tag in LAYOUT_TAGS.intersection(exif):
         del exif[tag]
-    details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
-    for tag, side in zip(SIZE_TAGS, pixels.shape[1::-1]):
-        if tag in details:
-            details[tag] = side
+    if PIL.ExifTags.IFD.Exif in exif:
+        details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
+        sides = zip(SIZE_TAGS, pixels.shape[1::-1])
+        details.update({tag: side for tag, side in sides if tag in details})
     if form.name == "TIFF" and "xmp" in info:
         exif[PIL.TiffImagePlugin.XMP] = info["xmp"]
     if exif:

@@ -172,9 +172,10 @@ def _run(
     with (
         tqdm.contrib.logging.logging_redirect_tqdm(),
         tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
-        concurrent.futures.ThreadPoolExecutor(2) as pool,
+        concurrent.futures.ThreadPoolExecutor(1) as reader,
+        concurrent.futures.ThreadPoolExecutor(1) as writer,
     ):
-        for job, reading, end in zip(jobs, _ahead(pool, jobs), ends):
+        for job, reading, end in zip(jobs, _ahead(reader, jobs), ends):
             bar.set_description_str(files.shown(job.source.name))
             try:
                 photo, notes = reading.result()
@@ -199,7 +200,7 @@ def _run(
             else:
                 if writing:
                     settle(*writing)
-                writing = job, pool.submit(files.write, photo, job.target)
+                writing = job, writer.submit(files.write, photo, job.target)
                 if pixels.nbytes > LARGE:
                     settle(*writing)
                     writing = None
@@ -208,9 +209,9 @@ def _run(
             settle(*writing)
 
 
-def _ahead(pool, jobs):
-    """The future (photo, notes) of each job, when that of the next has begun."""
-    futures = (pool.submit(files.read, job.source) for job in jobs)
+def _ahead(reader, jobs):
+    """The future (photo, notes) of each job, once that of the next is asked for."""
+    futures = (reader.submit(files.read, job.source) for job in jobs)
     for future, _ in itertools.pairwise(itertools.chain(futures, [None])):
         yield future
 

@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 from test_tiling import Branches, Shuffle, init_variables
 
-from jaxsr import enlarge, image, models, weights
+import jaxsr
+from jaxsr import enlarge, image, models, tiling, weights
 
 
 def make_model(net, color="y", channels=1):
@@ -190,3 +191,82 @@ def test_without_a_model_the_best_shipped_one_is_taken(monkeypatch):
 def test_a_model_may_be_named(monkeypatch):
     monkeypatch.setattr(weights, "load", {"runs/vdsr": BICUBIC}.get)
     assert enlarge.upscale(make_pixels(3, 3), 2, "runs/vdsr").shape == (6, 6)
+
+
+def test_scale_two_and_the_best_shipped_model_are_the_defaults():
+    pixels = make_pixels(9, 8, 3)
+    model = weights.load(weights.choose(2))
+    np.testing.assert_array_equal(
+        enlarge.upscale(pixels), enlarge.upscale(pixels, 2, model)
+    )
+
+
+@pytest.mark.parametrize("net", [models.make("vdsr", depth=3, width=4), Shuffle(2)])
+def test_an_ensemble_of_any_tiles_is_the_mean_over_eight_images(net):
+    model, x = make_model(net), make_pixels(41, 38, 1, dtype=np.float32) * 0.1 + 0.45
+    model = model._replace(
+        variables=jax.tree.map(lambda p: 0.1 * p, model.variables)
+    )  # so that nothing is clipped before the mean
+    single = [
+        image.inverse_symmetry(enlarge.upscale(image.symmetry(x, i), 2, model), i)
+        for i in range(8)
+    ]
+    assert np.min(single) > 0 and np.max(single) < 1
+    expected = np.mean(single, axis=0)
+    assert np.abs(expected - single[0]).max() > 1e-3
+    for tile in (16, None):
+        sr = enlarge.upscale(x, 2, model, tile=tile, ensemble=True)
+        np.testing.assert_allclose(sr, expected, atol=1e-5)
+
+
+def test_precision_reaches_the_network():
+    pixels = make_pixels(20, 20, 1, dtype=np.float32)
+    full = enlarge.upscale(pixels, 2, VDSR)
+    half = enlarge.upscale(pixels, 2, VDSR, precision="bfloat16")
+    assert 1e-5 < np.abs(full - half).max() < 0.1
+    large = jax.tree.map(lambda p: 1e20 * p, VDSR.variables)
+    with pytest.raises(ValueError, match="NaN or infinity with bfloat16. Use float32"):
+        enlarge.upscale(pixels, 2, VDSR._replace(variables=large), precision="bfloat16")
+
+
+def test_an_upscaler_is_compiled_for_its_sizes_and_does_as_upscale():
+    net = models.make("vdsr", depth=3, width=5)
+    model = make_model(net)
+    upscaler = jaxsr.make_upscaler(2, model, sizes=[(30, 40)], tile=16)
+    forward = tiling.make_forward(net, None, "float32")
+    compiled = forward._cache_size()
+    assert compiled > 0
+    pixels = make_pixels(30, 40, 3)
+    np.testing.assert_array_equal(
+        upscaler(pixels), enlarge.upscale(pixels, 2, model, tile=16)
+    )
+    assert forward._cache_size() == compiled
+    assert upscaler(PIL.Image.fromarray(pixels)).size == (80, 60)
+
+
+def test_edges_of_what_is_cut_out_of_a_photograph_are_clean(data_dir):
+    """No fringe: every visible pixel lies within the colours around it."""
+    with PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png") as picture:
+        photo = np.array(picture.convert("RGB").crop((60, 60, 124, 124)))
+    y, x = np.mgrid[:64, :64]
+    inside = (y - 32) ** 2 + (x - 32) ** 2 < 24**2
+    cut = np.dstack([photo, 255 * inside.astype(np.uint8)])
+    hidden = cut.copy()
+    hidden[~inside, :3] = 0  # as editors leave it
+    model = weights.load("fsrcnn_x2")
+    expected = enlarge.upscale(cut, 2, model)
+    result = enlarge.upscale(hidden, 2, model)
+    np.testing.assert_array_equal(result[..., 3], expected[..., 3])
+
+    def seen(pixels, on):
+        alpha = pixels[..., 3:] / 255
+        return pixels[..., :3] * alpha + on * (1 - alpha)
+
+    edge = (result[..., 3] > 0) & (result[..., 3] < 255)
+    assert edge.sum() > 200
+    for on in (0, 255):
+        fringe = np.abs(seen(result, on) - seen(expected, on))[edge].mean()
+        bleeding = enlarge.upscale(hidden[..., :3], 2, model)
+        bleeding = np.dstack([bleeding, result[..., 3]])
+        careless = np.abs(seen(bleeding, on) - seen(expected, on))[edge].mean()
+        assert fringe < careless / 3
