@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import glob
 import itertools
@@ -91,8 +92,7 @@ def upscale_files(
         raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
     models.check_precision(precision)
     chosen = functools.cache(lambda scale: enlarge.choose(model, scale, quality))
-    if size is None or model != enlarge.AUTO:
-        chosen(scale)  # a wrong one is told before the work
+    chosen(scale)  # a wrong one is told before the work
     summary = Summary([], [], [])
 
     def fail(source, reason):
@@ -159,61 +159,63 @@ def _run(
     **options,
 ) -> None:
     """Does the jobs with a progress bar: reads one ahead, writes one behind."""
-    ends = np.cumsum([np.prod(job.size) / 1e6 for job in jobs])
-    said, writing = set(), None
+    said = set()
 
-    def settle(job, future):
+    def enlarged(job, reading, bar):
+        photo, notes = reading.result()
+        del reading  # which would keep the pixels
+        if notes:
+            logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
+        files.check_fits(photo.pixels, job.size, job.target)
+        model = chosen(job.scale)
+        line = f"Running {enlarge.way(model, job.scale)} on {_devices()}."
+        if line not in said:
+            logger.info(line)
+            said.add(line)
+        pixels = enlarge.to_size(
+            photo.pixels,
+            job.size,
+            model,
+            advance=lambda count: bar.update(count / 1e6),
+            **options,
+        )
+        return photo._replace(pixels=pixels)
+
+    @contextlib.contextmanager
+    def settled(job):
         try:
-            future.result()
-            done.append(job.target)
+            yield
         except ERRORS as error:
             fail(job.source, str(error) or type(error).__name__)
 
+    def settle(writings):
+        while writings:
+            job, writing = writings.popleft()
+            with settled(job):
+                writing.result()
+                done.append(job.target)
+
+    ends = np.cumsum([np.prod(job.size) / 1e6 for job in jobs])
+    readings, writings = collections.deque(), collections.deque()
     with (
         tqdm.contrib.logging.logging_redirect_tqdm(),
         tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
         concurrent.futures.ThreadPoolExecutor(1) as reader,
         concurrent.futures.ThreadPoolExecutor(1) as writer,
     ):
-        for job, reading, end in zip(jobs, _ahead(reader, jobs), ends):
+        for i, (job, end) in enumerate(zip(jobs, ends)):
             bar.set_description_str(files.shown(job.source.name))
-            try:
-                photo, notes = reading.result()
-                if notes:
-                    logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
-                files.check_fits(photo.pixels, job.size, job.target)
-                model = chosen(job.scale)
-                line = f"Running {enlarge.way(model, job.scale)} on {_devices()}."
-                if line not in said:
-                    logger.info(line)
-                    said.add(line)
-                pixels = enlarge.to_size(
-                    photo.pixels,
-                    job.size,
-                    model,
-                    advance=lambda count: bar.update(count / 1e6),
-                    **options,
-                )
-                photo = photo._replace(pixels=pixels)
-            except ERRORS as error:
-                fail(job.source, str(error) or type(error).__name__)
-            else:
-                if writing:
-                    settle(*writing)
-                writing = job, writer.submit(files.write, photo, job.target)
-                if pixels.nbytes > LARGE:
-                    settle(*writing)
-                    writing = None
+            for ahead in jobs[i + len(readings) : i + 2]:
+                readings.append(reader.submit(files.read, ahead.source))
+            with settled(job):
+                photo = enlarged(job, readings.popleft(), bar)
+                settle(writings)
+                writings.append((job, writer.submit(files.write, photo, job.target)))
+                if photo.pixels.nbytes > LARGE:
+                    settle(writings)
+                del photo
             bar.update(end - bar.n)
-        if writing:
-            settle(*writing)
-
-
-def _ahead(reader, jobs):
-    """The future (photo, notes) of each job, once that of the next is asked for."""
-    futures = (reader.submit(files.read, job.source) for job in jobs)
-    for future, _ in itertools.pairwise(itertools.chain(futures, [None])):
-        yield future
+        settle(writings)
 
 
 def _devices() -> str:
@@ -301,10 +303,6 @@ def _find(inputs, output, fail) -> dict[pathlib.Path, pathlib.Path]:
     return found
 
 
-def _same(a, b) -> bool:
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
 def _walk(folder: pathlib.Path, fail) -> Iterator[pathlib.Path]:
     """The files in a folder and below."""
 
@@ -325,7 +323,7 @@ def _originals(
         for path in paths
         if path.suffix.lower() in files.READABLE and not path.name.startswith(".")
     ]
-    if output and not _same(output, root):
+    if output and os.path.realpath(output) != os.path.realpath(root):
         inside = os.path.join(os.path.realpath(output), "")
         return [p for p in images if not os.path.realpath(p).startswith(inside)]
     stems = {path.with_suffix("") for path in images}
