@@ -3,6 +3,7 @@
 import argparse
 import logging
 import pathlib
+import re
 import sys
 import time
 
@@ -163,8 +164,10 @@ def _integers(text: str) -> list[int]:
 
 def _size(text: str) -> tuple[int, int]:
     """(height, width) of WIDTHxHEIGHT."""
-    width, _, height = text.partition("x")
-    return int(height), int(width)
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"as 3840x2160, not {text!r}")
+    return int(found[2]), int(found[1])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -103,11 +103,12 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
         exif = picture.getexif()
         if wide:
             pixels = _wide(path, np.asarray(picture), raw)
-            pixels = _keyed(pixels, picture.info.pop("transparency", None))
         else:
             picture, note = simplify(picture)
             notes += [note] * bool(note)
             pixels = np.asarray(picture)
+        if pixels.dtype == np.uint16:
+            pixels = _keyed(pixels, picture.info.get("transparency"))
     if _state(path) != before:
         raise ValueError("it changed while it was read.")
     return Photo(pixels, picture.info, exif), notes

@@ -89,6 +89,11 @@ def save_deep(channels, **options):
     return make
 
 
+def save_gray_key(path, photo):
+    """In Pillow 16 bits of gray and alpha come back as four channels of 8."""
+    PIL.Image.fromarray(deep(photo, 1)).save(path, transparency=21845)
+
+
 def save_frames(path, photo):
     more = [PIL.ImageOps.invert(photo), photo]
     photo.save(path, save_all=True, append_images=more, duration=50)
@@ -148,6 +153,7 @@ GOOD = {
     "transparent colour.png": (save(transparency=(1, 2, 3)), "RGBA", "to RGBA"),
     "transparent gray.png": (save("L", transparency=7), "LA", "to LA"),
     "gray 16, png.png": (save_deep(1), "I;16", ""),
+    "transparent gray 16.png": (save_gray_key, "RGBA", ""),
     "gray and alpha 16, png.png": (save_deep(2), "RGBA", ""),
     "colour 16, png.png": (save_deep(3), "RGB", ""),
     "colour and alpha 16, png.png": (save_deep(4), "RGBA", ""),

@@ -172,6 +172,7 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
     assert "2 enlarged, 0 failed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30by40"])
+    assert "as 3840x2160, not '30by40'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30x40", "--scale", "2"])
 
