@@ -101,6 +101,11 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
             notes.append("16 bits per channel are read as 8, for want of a decoder")
         PIL.ImageOps.exif_transpose(picture, in_place=True)
         exif = picture.getexif()
+        try:
+            exif.tobytes()
+        except Exception:  # on damaged values almost anything, and not before writing
+            exif = PIL.Image.Exif()
+            notes.append("its EXIF is damaged and left out")
         if wide:
             pixels = _wide(path, np.asarray(picture), raw)
         else:
