@@ -13,7 +13,9 @@ def make_jaxsr(model: str) -> Callable:
     from jaxsr import cli
 
     def enlarge(source, target):
-        status = cli.main(["upscale", source, "-o", target, "--model", model])
+        status = cli.main(
+            ["upscale", source, "-o", target, "--model", model, "--overwrite"]
+        )
         if status:
             raise SystemExit(status)
 

@@ -34,7 +34,7 @@ def make_update(
     Before the feed come the first state and the data, on the devices.
     """
     jax.config.update(
-        "jax_default_matmul_precision", build.PRECISIONS[config["precision"]][0]
+        "jax_default_matmul_precision", models.PRECISIONS[config["precision"]][0]
     )
     net = models.make(**config["network"])
     source = sources.open_source(config["data"]["name"])

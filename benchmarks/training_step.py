@@ -10,7 +10,7 @@ import paired
 import recipe
 import torch
 
-from jaxsr import build
+from jaxsr import build, models
 
 
 def make_ours(config: dict, updates: int) -> Callable[[], None]:
@@ -91,7 +91,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--depth", type=int, default=20)
-    parser.add_argument("--precision", choices=build.PRECISIONS, default="float32")
+    parser.add_argument("--precision", choices=models.PRECISIONS, default="float32")
     parser.add_argument(
         "--updates", type=int, default=32, help="a dispatch; 1 on a CPU"
     )
@@ -116,7 +116,7 @@ def main():
 
     ours = make_ours(config, updates)  # sets the precision of JAX's products too
     side = 2048 if device == "cpu" else 8192
-    products = make_products(side, build.PRECISIONS[args.precision][1], device)
+    products = make_products(side, models.PRECISIONS[args.precision][1], device)
     theirs = "PyTorch, channels_last" + ", compiled" * (device == "cuda")
     steps = {"jaxsr": ours, theirs: make_theirs(config, updates, device)}
     timers = {name: paired.timed(run) for name, run in (products | steps).items()}

@@ -12,11 +12,13 @@ import importlib
 _ROOMS = (
     "build",
     "checkpoint",
+    "comparison",
     "data",
     "enlarge",
     "evaluate",
     "files",
     "image",
+    "jobs",
     "logs",
     "losses",
     "metrics",
@@ -34,8 +36,10 @@ _ROOMS = (
 _MEMBERS = {
     "Model": "weights",
     "load": "weights",
+    "make_upscaler": "enlarge",
     "save": "weights",
     "upscale": "enlarge",
+    "upscale_files": "jobs",
 }
 
 __all__ = sorted([*_ROOMS, *_MEMBERS])

@@ -25,13 +25,6 @@ from jaxsr.data import fetching, patches, sources
 from jaxsr.models import discriminator
 from jaxsr.published import features
 
-# name -> (jax_default_matmul_precision, dtype of the network's activations)
-PRECISIONS = {
-    "bfloat16": ("default", "bfloat16"),
-    "float32": ("highest", "float32"),
-    "tf32": ("tensorfloat32", "float32"),
-}
-
 # What the names of layers begin with whose weights are of one scale, as EDSR's and
 # FSRCNN's: some have the same shape at another.
 ENLARGING = ("deconv", "up_")
@@ -75,7 +68,7 @@ def check(config: dict) -> None:
     data = config["data"]
     for name, value, known in (
         ("loss", config["loss"], {*losses.LOSSES, VGG}),
-        ("precision", config["precision"], PRECISIONS),
+        ("precision", config["precision"], models.PRECISIONS),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "pyramid", "random")),
@@ -376,7 +369,7 @@ def make_loss(
 
 def _in_training(config: dict) -> nn.Module:
     """The network of a run as it is trained, in its precision."""
-    _, dtype = PRECISIONS[config["precision"]]
+    _, dtype = models.PRECISIONS[config["precision"]]
     return models.make(**config["network"] | config["in_training"] | {"dtype": dtype})
 
 
@@ -387,7 +380,7 @@ def is_gan(config: dict) -> bool:
 
 def make_discriminator(config: dict) -> discriminator.Discriminator:
     """The adversary of a run's network, in its precision."""
-    _, dtype = PRECISIONS[config["precision"]]
+    _, dtype = models.PRECISIONS[config["precision"]]
     return discriminator.Discriminator(**config["discriminator"], dtype=dtype)
 
 

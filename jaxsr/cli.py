@@ -3,19 +3,45 @@
 import argparse
 import logging
 import pathlib
+import re
 import sys
+import time
 
 MODEL = "a shipped model, a model file or a run directory"
 
 
 def _upscale(args) -> int:
-    from jaxsr import enlarge
+    from jaxsr import jobs
 
-    summary = enlarge.upscale_files(
-        args.input, args.output, args.scale, args.model, quality=args.quality
+    started = time.monotonic()
+    summary = jobs.upscale_files(
+        args.input,
+        args.output,
+        args.scale,
+        args.model,
+        size=args.size,
+        suffix=f".{args.format}",
+        existing=args.existing,
+        dry_run=args.dry_run,
+        quality=args.quality,
+        tile=args.tile,
+        precision=args.precision,
+        ensemble=args.ensemble,
     )
-    print(f"{len(summary.done)} enlarged, {len(summary.failed)} failed.")
+    counts = [f"{len(summary.done)} {'to enlarge' if args.dry_run else 'enlarged'}"]
+    counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
+    counts += [f"{len(summary.failed)} failed"]
+    print(f"{', '.join(counts)}, in {time.monotonic() - started:.1f} s.")
     return 1 if summary.failed else 0
+
+
+def _compare(args) -> int:
+    from jaxsr import comparison
+
+    comparison.compare_file(
+        args.input, args.output, args.scale, args.models, truth=args.truth
+    )
+    return 0
 
 
 def _evaluate(args) -> int:
@@ -150,6 +176,14 @@ def _integers(text: str) -> list[int]:
     return numbers
 
 
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of WIDTHxHEIGHT."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"as 3840x2160, not {text!r}")
+    return int(found[2]), int(found[1])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxsr", description="Single-image super-resolution in JAX."
@@ -162,9 +196,18 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command(_upscale, "upscale", "Enlarge photographs, and folders of them.")
-    sub.add_argument("input", nargs="+", help="image files and folders")
+    sub.add_argument(
+        "input", nargs="+", help="image files, folders and patterns like 'a/**/*.jpg'"
+    )
     sub.add_argument("-o", "--output", help="a folder, or a file for a single input")
-    sub.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    goal = sub.add_mutually_exclusive_group()
+    goal.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    goal.add_argument(
+        "--size",
+        type=_size,
+        metavar="WIDTHxHEIGHT",
+        help="as large as fits inside, proportions kept",
+    )
     sub.add_argument(
         "--model",
         default="auto",
@@ -173,6 +216,41 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--quality", default="balanced", help="of auto: fast, balanced or best"
     )
+    sub.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over eight flips and rotations: better, 8 times as slow",
+    )
+    sub.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
+    sub.add_argument("--tile", type=int, help="side in pixels (what is fast)")
+    sub.add_argument(
+        "--precision", default="float32", help="float32, tf32 or bfloat16 (float32)"
+    )
+    there = sub.add_mutually_exclusive_group()
+    there.set_defaults(existing="error")
+    for name, help in (
+        ("overwrite", "replace files that are there"),
+        ("skip-existing", "leave them, and what they were made of, alone"),
+    ):
+        there.add_argument(
+            f"--{name}",
+            action="store_const",
+            dest="existing",
+            const=name.split("-")[0],
+            help=help,
+        )
+    sub.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+    sub = command(
+        _compare, "compare", "Show an image enlarged by bicubic and by models."
+    )
+    sub.add_argument("input", help="an image file")
+    sub.add_argument("-o", "--output", required=True, help="the image file to write")
+    sub.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    sub.add_argument(
+        "--models", type=_commas, default=["auto"], help=f"each {MODEL} (auto)"
+    )
+    sub.add_argument("--truth", help="the true image, for PSNR and SSIM")
 
     sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
     which = sub.add_mutually_exclusive_group(required=True)

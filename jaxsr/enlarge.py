@@ -1,15 +1,13 @@
-"""Image in, enlarged image out: colour, transparency, any scale; arrays and files.
+"""Image in, enlarged image out: colour, transparency, any scale.
 
 Every step but the network is a bicubic resize, of which any window can be had alone. So
 an image of any size passes through tile by tile, never held whole in floating point.
 """
 
-import logging
+import functools
 import math
 import os
-import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
 
 import flax.linen as nn
 import jax
@@ -17,38 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import scipy.ndimage
-import tqdm
-import tqdm.contrib.logging
 
 from jaxsr import files, tiling, weights
 from jaxsr import image as images  # `image` is what a caller hands to upscale
 
-logger = logging.getLogger(__name__)
-
 AUTO = "auto"
-
-
-class Failure(NamedTuple):
-    """An input that was not enlarged."""
-
-    source: pathlib.Path
-    reason: str
-
-
-class Summary(NamedTuple):
-    """What became of the inputs."""
-
-    done: list[pathlib.Path]  # the files written
-    failed: list[Failure]
 
 
 def upscale(
     image: np.ndarray | PIL.Image.Image | jax.Array,
-    scale: float,
+    scale: float = 2.0,
     model: weights.Model | str | os.PathLike = AUTO,
     *,
     quality: str = "balanced",
     tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
@@ -66,88 +48,76 @@ def upscale(
             `weights.choose` names.
         quality: what "auto" may take, as in `weights.choose`.
         tile: as in `tiling.stream`.
+        precision: of `models.PRECISIONS`.
+        ensemble: whether the network's result is the mean over the eight flips and
+            rotations of the image: better, at eight times the work.
+
+    Raises:
+        ValueError: also where the network gives NaN or infinity.
     """
-    _check_scale(scale)
-    model = _loaded(model, scale, quality)
+    check_scale(scale)
+    model = choose(model, scale, quality)
+
+    def enlarged(array):
+        size = images.resized_size(array.shape[:2], scale)
+        return to_size(
+            array, size, model, tile=tile, precision=precision, ensemble=ensemble
+        )
+
     if isinstance(image, PIL.Image.Image):
         plain, _ = files.simplify(image)
-        enlarged = upscale(np.asarray(plain), scale, model, tile=tile)
-        result = PIL.Image.fromarray(enlarged)
+        result = PIL.Image.fromarray(enlarged(np.asarray(plain)))
         result.info = {key: plain.info[key] for key in files.KEPT if key in plain.info}
         return result
     if isinstance(image, jax.Array):
-        return jnp.asarray(upscale(np.asarray(image), scale, model, tile=tile))
-    pixels = _pixels(image)
-    size = images.resized_size(pixels.shape[:2], scale)
-    return _enlarged(pixels, size, model, tile=tile).reshape(*size, *image.shape[2:])
+        return jnp.asarray(enlarged(np.asarray(image)))
+    return enlarged(image)
 
 
-def upscale_files(
-    inputs: Iterable[str | os.PathLike],
-    output: str | os.PathLike | None,
-    scale: float,
+def make_upscaler(
+    scale: float = 2.0,
     model: weights.Model | str | os.PathLike = AUTO,
     *,
+    sizes: Iterable[tuple[int, int]] = (),
     quality: str = "balanced",
-    tile: int | None = None,
-) -> Summary:
-    """Enlarges files, and the images in folders and below; a bad one stops no other.
+    **options,
+) -> Callable:
+    """`upscale` as a function of the image alone, for a service.
 
-    Writes photo_x2.5.png for photo.jpg, each file whole or not at all. EXIF orientation
-    is applied; colour profile, EXIF, XMP and resolution are carried over where the
-    format can hold them.
+    The model is loaded, and the function compiled for the `sizes`; larger images than a
+    tile all need the same compilation.
 
     Args:
-        inputs: files and folders.
-        output: a file, for one input; or a folder, in which the structure of the input
-            folders is kept; or None for a place beside each input.
         scale: as in `upscale`.
         model: as in `upscale`.
+        sizes: (height, width) of images, each enlarged once here.
         quality: as in `upscale`.
-        tile: as in `upscale`.
-
-    Raises:
-        ValueError: before anything is written, where two inputs would be written to one
-            file, or one over an input.
+        **options: `tile`, `precision` and `ensemble`, as in `upscale`.
     """
-    _check_scale(scale)
-    model = _loaded(model, scale, quality)
-    jobs, failed = _jobs(inputs, output, scale)
-    device = jax.local_devices()[0]
-    named = "the CPU" if device.platform == "cpu" else device.device_kind
-    logger.info("Running %s on %s.", _way(model, scale), named)
-    for failure in failed:
-        logger.error("%s: %s", *failure)
-    done = []
-    ends = np.cumsum([files.megapixels(source) * scale**2 for source, _ in jobs])
-    with (
-        tqdm.contrib.logging.logging_redirect_tqdm(),
-        tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
-    ):
-        for (source, target), end in zip(jobs, ends):
-            bar.set_description_str(source.name)
-            try:
-                _upscale_file(source, target, scale, model, tile=tile, bar=bar)
-                done.append(target)
-            except (OSError, ValueError, MemoryError) as error:
-                failed.append(Failure(source, str(error) or type(error).__name__))
-                logger.error("%s: %s", *failed[-1])
-            bar.update(end - bar.n)
-    return Summary(done, failed)
+    check_scale(scale)
+    model = choose(model, scale, quality)
+    upscaler = functools.partial(upscale, scale=scale, model=model, **options)
+    for size in sizes:
+        upscaler(np.zeros((*size, 3), np.uint8))
+    return upscaler
 
 
-def _check_scale(scale):
+def check_scale(scale: float) -> None:
+    """Raises a ValueError where it is no scale to enlarge by."""
     if not (scale >= 1 and math.isfinite(scale)):
         raise ValueError(f"scale must be a number of at least 1; got {scale}.")
 
 
-def _loaded(model, scale, quality):
+def choose(
+    model: weights.Model | str | os.PathLike, scale: float, quality: str
+) -> weights.Model:
+    """The model that `upscale` takes."""
     if isinstance(model, weights.Model):
         return model
     return weights.load(weights.choose(scale, quality) if model == AUTO else model)
 
 
-def _way(model: weights.Model, scale: float) -> str:
+def way(model: weights.Model, scale: float) -> str:
     """What enlarges by the scale: a network, and bicubic where it has another scale."""
     net, name = model.net, type(model.net).__name__
     if net.input == "interpolated":
@@ -217,18 +187,28 @@ class _Bicubic:
         return np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
 
 
-def _enlarged(
-    pixels: np.ndarray,
+def to_size(
+    array: np.ndarray,
     size: tuple[int, int],
     model: weights.Model,
     *,
     tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
-    """Pixels [*size, C] of the dtype of pixels [h, w, C].
+    """The array [h, w] or [h, w, C] enlarged to [*size] or [*size, C], as by `upscale`.
 
-    Calls `advance` with the number of pixels done after each tile.
+    Args:
+        array: as in `upscale`.
+        size: (height, width), none below that of the array.
+        model: what enlarges it, by about the same factor on both sides.
+        tile: as in `upscale`.
+        precision: as in `upscale`.
+        ensemble: as in `upscale`.
+        advance: is called after each tile with the number of pixels done in it.
     """
+    pixels = _pixels(array)
     net, color = model.net, model.card["color"]
     old, channels = pixels.shape[:2], pixels.shape[-1]
     colours = 3 if channels > 2 else 1
@@ -255,11 +235,19 @@ def _enlarged(
 
     out = np.empty((*size, channels), pixels.dtype)
     for row, column, sr in tiling.stream(
-        net, model.variables, read, plan, scale=scale, tile=tile
+        net,
+        model.variables,
+        read,
+        plan,
+        scale=scale,
+        tile=tile,
+        precision=precision,
+        ensemble=ensemble,
     ):
         if not np.isfinite(sr).all():
             raise ValueError(
-                "the network gave NaN or infinity. Use float32 activations."
+                f"the network gave NaN or infinity with {precision}. Use float32, or "
+                "another model."
             )
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
@@ -271,7 +259,7 @@ def _enlarged(
         else:
             out[kept] = sr.clip(0, 1)
         advance(sr.shape[0] * sr.shape[1])
-    return out
+    return out.reshape(*size, *array.shape[2:])
 
 
 def _branch(net: nn.Module, wanted: float) -> int | None:
@@ -324,99 +312,3 @@ def _fill_hidden(pixels: np.ndarray) -> np.ndarray:
     filled = pixels[tuple(nearest)]
     filled[..., -1] = pixels[..., -1]
     return filled
-
-
-def _jobs(
-    inputs: Iterable[str | os.PathLike], output: str | os.PathLike | None, scale: float
-) -> tuple[list[tuple[pathlib.Path, pathlib.Path]], list[Failure]]:
-    """(source, target) of each image to enlarge, and the inputs that hold none."""
-    if isinstance(inputs, str | os.PathLike):
-        inputs = [inputs]
-    output = None if output is None else pathlib.Path(output)
-    ending = f"_x{scale:g}"
-    found, failed = {}, []  # source -> its path below the input
-    for item in map(pathlib.Path, inputs):
-        if item.is_dir():
-            sources = list(_walk(item, output, ending, failed))
-            found |= {source: source.relative_to(item) for source in sources}
-            if not sources:
-                failed.append(Failure(item, "the folder holds no images."))
-        elif item.exists():
-            found[item] = pathlib.Path(item.name)
-        else:
-            failed.append(Failure(item, "there is no such file or folder."))
-    suffixes = PIL.Image.registered_extensions()
-    named = output and output.suffix.lower() in suffixes and not output.is_dir()
-    if named and output.suffix.lower() not in files.FORMATS:
-        raise ValueError(
-            f"output must end in one of {sorted(files.FORMATS)} or be a folder; got "
-            f"{output}."
-        )
-    if named and len(found) > 1:
-        raise ValueError(
-            f"{output} is one file, but there are {len(found)} inputs. Name a folder."
-        )
-    jobs, owners = [], {}
-    inputs = {source.resolve() for source in found}
-    for source, below in found.items():
-        target = source if output is None else output / below
-        target = output if named else target.with_name(f"{target.stem}{ending}.png")
-        if target.resolve() in inputs:
-            raise ValueError(f"{source} would be written over the input {target}.")
-        other = owners.setdefault(target.resolve(), source)
-        if other != source:
-            raise ValueError(
-                f"{other} and {source} would both be written to {target}. Rename one, "
-                "or enlarge them apart."
-            )
-        jobs.append((source, target))
-    return jobs, failed
-
-
-def _walk(
-    folder: pathlib.Path,
-    output: pathlib.Path | None,
-    ending: str,
-    failed: list[Failure],
-) -> Iterator[pathlib.Path]:
-    """The images in a folder and below, but for what an earlier run wrote there."""
-    output = output and output.resolve()
-    beside = output in (None, folder.resolve())
-
-    def fail(error):
-        failed.append(Failure(pathlib.Path(error.filename), str(error)))
-
-    for root, folders, names in os.walk(folder, onerror=fail):
-        root = pathlib.Path(root)
-        folders[:] = sorted(f for f in folders if (root / f).resolve() != output)
-        paths = [root / name for name in sorted(names)]
-        originals = {path.stem + ending for path in paths}
-        for path in paths:
-            is_image = (
-                path.suffix.lower() in files.READABLE and not path.name.startswith(".")
-            )
-            if is_image and not (beside and path.stem in originals):
-                yield path
-
-
-def _upscale_file(source, target, scale, model, *, tile, bar):
-    picture, exif, notes = files.read(source)
-    if notes:
-        logger.warning("%s: %s.", source, "; ".join(notes))
-    size = images.resized_size((picture.height, picture.width), scale)
-    files.check_fits(picture.mode, size, target)
-    info, pixels = picture.info, _pixels(np.asarray(picture))
-    del picture  # its own copy of the pixels
-    enlarged = _enlarged(
-        pixels, size, model, tile=tile, advance=lambda count: bar.update(count / 1e6)
-    )
-    del pixels
-    if enlarged.shape[-1] == 1:
-        enlarged = enlarged[..., 0]
-    files.write(PIL.Image.fromarray(enlarged), info, exif, target)
-
-
-BAR = (
-    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
-    "[{elapsed}<{remaining}]"
-)

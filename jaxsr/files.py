@@ -1,12 +1,16 @@
 """Image files: read as they are meant, written whole or not at all.
 
-Colour profile, EXIF, XMP and resolution travel with the picture.
+Colour profile, EXIF, XMP and resolution travel with the picture. Pillow has no colour
+of 16 bits a channel, but its decoders and its metadata serve for that too.
 """
 
 import contextlib
+import io
 import os
 import pathlib
+import sys
 import warnings
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -17,11 +21,20 @@ import PIL.PngImagePlugin
 import PIL.TiffImagePlugin
 
 
+class Photo(NamedTuple):
+    """What a file holds, upright."""
+
+    pixels: np.ndarray  # [H, W] or [H, W, 2 to 4], uint8, uint16 or float32
+    info: dict  # PIL.Image.Image.info
+    exif: PIL.Image.Exif
+
+
 class Format(NamedTuple):
     """A kind of file that can be written."""
 
     name: str  # Pillow's
-    modes: tuple[str, ...]  # Pillow's modes of the images it can hold
+    depths: tuple[str, ...]  # dtypes of the images it can hold
+    alpha: bool  # whether it can hold transparency
     side: int  # pixels at most
     options: dict  # of PIL.Image.Image.save
 
@@ -54,33 +67,117 @@ def open_image(path: pathlib.Path) -> PIL.Image.Image:
         return PIL.Image.open(path)
 
 
-def megapixels(path: pathlib.Path) -> float:
-    try:
-        with open_image(path) as file:
-            return file.width * file.height / 1e6
-    except Exception:  # said when its turn comes
-        return 0.0
+def shown(path: str | os.PathLike) -> str:
+    """The path on one line: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
 
 
-def read(
-    path: pathlib.Path,
-) -> tuple[PIL.Image.Image, PIL.Image.Exif, list[str]]:
-    """The image of a file, upright and simplified; its EXIF; what to say of it."""
+def size_of(path: pathlib.Path) -> tuple[int, int]:
+    """The (height, width) of an image file, upright, by its header.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    with _readable(path, []) as picture:
+        size = picture.height, picture.width
+        turned = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) >= 5
+        return size[::-1] if turned else size
+
+
+def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
+    """The image of a file, upright and simplified; and what to say of it.
+
+    Raises:
+        ValueError: where it cannot be read, or changes meanwhile.
+    """
     notes = []
+    with _readable(path, notes) as picture:
+        before = _state(path)
+        if (frames := getattr(picture, "n_frames", 1)) > 1:
+            notes.append(f"the first of {frames} frames is taken")
+        raw = _raw_mode(picture)
+        wide = raw in OTHER_BYTES
+        if ";16" in raw and not wide and not picture.mode.startswith("I"):
+            notes.append("16 bits per channel are read as 8, for want of a decoder")
+        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        exif = picture.getexif()
+        try:
+            exif.tobytes()
+        except Exception:  # on damaged values almost anything, and not before writing
+            exif = PIL.Image.Exif()
+            notes.append("its EXIF is damaged and left out")
+        if wide:
+            pixels = _wide(path, np.asarray(picture), raw)
+        else:
+            picture, note = simplify(picture)
+            notes += [note] * bool(note)
+            pixels = np.asarray(picture)
+        if pixels.dtype == np.uint16:
+            pixels = _keyed(pixels, picture.info.get("transparency"))
+    if _state(path) != before:
+        raise ValueError("it changed while it was read.")
+    return Photo(pixels, picture.info, exif), notes
+
+
+@contextlib.contextmanager
+def _readable(path, notes: list[str]):
+    """The opened image: what goes wrong is a ValueError, what is warned of a note."""
     try:
-        with open_image(path) as picture:
-            if (frames := getattr(picture, "n_frames", 1)) > 1:
-                notes.append(f"the first of {frames} frames is taken")
-            if ";16" in str(picture.tile) and not picture.mode.startswith("I"):
-                notes.append(
-                    "16 bits per channel are read as 8, as Pillow does for colour"
-                )
-            PIL.ImageOps.exif_transpose(picture, in_place=True)
-            exif = picture.getexif()
-            plain, note = simplify(picture)
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            open_image(path) as picture,
+        ):
+            warnings.simplefilter("always")
+            yield picture
+        notes += dict.fromkeys(str(warning.message).strip(" .") for warning in caught)
     except Exception as error:  # on damaged files decoders raise almost anything
-        raise ValueError(f"it cannot be read as an image: {error}") from error
-    return plain, exif, notes + [note] * bool(note)
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise ValueError(f"it cannot be read as an image: {reason or error}") from error
+
+
+def _state(path):
+    """What is another after a file was written to or replaced."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _raw_mode(picture: PIL.Image.Image) -> str:
+    """Pillow's name for how the pixels of an opened file lie in it, or nothing."""
+    args = picture.tile[0].args if getattr(picture, "tile", None) else ""
+    return str(args[0] if isinstance(args, tuple) else args)
+
+
+def _wide(path: pathlib.Path, high: np.ndarray, raw: str) -> np.ndarray:
+    """uint16 pixels of a file, of whose bytes Pillow has decoded the high ones.
+
+    It is decoded once more, as if its bytes were in the other order.
+    """
+    with open_image(path) as picture:
+        picture.tile = [
+            tile._replace(
+                args=(OTHER_BYTES[raw], *tile.args[1:])
+                if isinstance(tile.args, tuple)
+                else OTHER_BYTES[raw]
+            )
+            for tile in picture.tile
+        ]
+        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        low = np.asarray(picture)
+    if raw == "LA;16B":  # read as four channels: both bytes of gray, both of alpha
+        high, low = low[..., ::2], low[..., 1::2]
+    pixels = high.astype(np.uint16) << 8
+    pixels |= low
+    return pixels
+
+
+def _keyed(pixels: np.ndarray, key: int | tuple | None) -> np.ndarray:
+    """The pixels, with an alpha channel where one colour stands for transparency."""
+    if key is None:
+        return pixels
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    visible = (pixels != np.array(key)).any(axis=-1, keepdims=True)
+    alpha = visible * pixels.dtype.type(np.iinfo(pixels.dtype).max)
+    return np.concatenate([pixels, alpha], axis=-1)
 
 
 def simplify(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
@@ -106,30 +203,37 @@ def simplify(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
     return plain, note
 
 
-def check_fits(mode: str, size: tuple[int, int], target: pathlib.Path) -> None:
-    """Raises a ValueError, before the work is done, where it could not be written."""
+def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) -> None:
+    """Raises a ValueError where pixels [*size, ...] of that kind cannot be written."""
     form = FORMATS[target.suffix.lower()]
-    if mode not in form.modes:
-        raise ValueError(f"{form.name} cannot hold {mode}, but {form.modes}. Use .tif.")
+    channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
+    if channels in (2, 4) and not form.alpha:
+        raise ValueError(f"{form.name} cannot hold transparency. Use .png.")
+    if str(pixels.dtype) not in form.depths:
+        raise ValueError(
+            f"{form.name} holds {' or '.join(form.depths)}; the image is "
+            f"{pixels.dtype}. Use .{'tif' if pixels.dtype.kind == 'f' else 'png'}."
+        )
     if max(size) > form.side:
         raise ValueError(
             f"{form.name} holds sides up to {form.side}; the result has "
             f"{size[1]}x{size[0]}. Use .png."
         )
+    if form.name == "TIFF" and size[0] * size[1] * channels * pixels.itemsize >= 2**32:
+        raise ValueError("TIFF holds up to 4 GB; the result has more. Use .png.")
 
 
-def write(
-    picture: PIL.Image.Image, info: dict, exif: PIL.Image.Exif, target: pathlib.Path
-) -> None:
+def write(photo: Photo, target: pathlib.Path) -> None:
     """Writes a file with its metadata; where that fails, what was there stays."""
+    pixels, info, exif = photo
     form = FORMATS[target.suffix.lower()]
     metadata = {key: info[key] for key in KEPT if key in info and key != "exif"}
     for tag in LAYOUT_TAGS.intersection(exif):
         del exif[tag]
-    details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
-    for tag, side in zip(SIZE_TAGS, picture.size):
-        if tag in details:
-            details[tag] = side
+    if PIL.ExifTags.IFD.Exif in exif:
+        details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
+        sides = zip(SIZE_TAGS, pixels.shape[1::-1])
+        details.update({tag: side for tag, side in sides if tag in details})
     if form.name == "TIFF" and "xmp" in info:
         exif[PIL.TiffImagePlugin.XMP] = info["xmp"]
     if exif:
@@ -141,7 +245,72 @@ def write(
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as file:
-        picture.save(file, form.name, **form.options, **metadata)
+        if pixels.dtype == np.uint16 and pixels.ndim == 3:
+            {"PNG": _write_png, "TIFF": _write_tiff}[form.name](file, pixels, metadata)
+        else:
+            picture = PIL.Image.fromarray(pixels)
+            picture.save(file, form.name, **form.options, **metadata)
+
+
+def _write_png(file, pixels: np.ndarray, metadata: dict) -> None:
+    """Writes uint16 pixels [H, W, 2 to 4] as PNG, with chunks of metadata by Pillow.
+
+    Source: Portable Network Graphics Specification, third edition, sections 5, 7, 9.
+    """
+    height, width, channels = pixels.shape
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    header = b"".join(n.to_bytes(4) for n in (width, height)) + bytes(
+        [16, kind, 0, 0, 0]
+    )
+    chunks = io.BytesIO()
+    PIL.Image.new("L", (1, 1)).save(chunks, "PNG", **metadata)
+    chunks.seek(0)
+    file.write(chunks.read(8))
+    put = PIL.PngImagePlugin.putchunk
+    put(file, b"IHDR", header)
+    while start := chunks.read(8):
+        name, body = start[4:], chunks.read(int.from_bytes(start[:4]))
+        chunks.read(4)  # the checksum
+        if name not in (b"IHDR", b"IDAT", b"IEND"):
+            put(file, name, body)
+    compress = zlib.compressobj()
+    for top in range(0, height, 256):
+        rows = pixels[top : top + 256].astype(">u2").view(np.uint8)
+        rows = rows.reshape(len(rows), -1)
+        lines = np.ones((len(rows), 1 + rows.shape[1]), np.uint8)  # 1 is the filter Sub
+        lines[:, 1:] = rows
+        lines[:, 1 + 2 * channels :] -= rows[:, : -2 * channels]
+        put(file, b"IDAT", compress.compress(lines))
+    put(file, b"IDAT", compress.flush())
+    put(file, b"IEND")
+
+
+def _write_tiff(file, pixels: np.ndarray, metadata: dict) -> None:
+    """Writes uint16 pixels [H, W, 2 to 4] as TIFF, uncompressed in one strip."""
+    height, width, channels = pixels.shape
+    tags = PIL.TiffImagePlugin
+    ifd = tags.ImageFileDirectory_v2()
+    exif = metadata.get("exif", {})
+    for key in exif:
+        group = key in PIL.TiffTags.TAGS_V2_GROUPS
+        ifd[key] = exif.get_ifd(key) if group else exif[key]
+    if "icc_profile" in metadata:
+        ifd[tags.ICCPROFILE] = metadata["icc_profile"]
+    if "dpi" in metadata:
+        ifd[tags.RESOLUTION_UNIT] = 2
+        ifd[tags.X_RESOLUTION], ifd[tags.Y_RESOLUTION] = metadata["dpi"]
+    ifd[tags.IMAGEWIDTH], ifd[tags.IMAGELENGTH] = width, height
+    ifd[tags.BITSPERSAMPLE] = (16,) * channels
+    ifd[tags.COMPRESSION] = 1
+    ifd[tags.PHOTOMETRIC_INTERPRETATION] = 1 if channels == 2 else 2
+    ifd[tags.SAMPLESPERPIXEL] = channels
+    ifd[tags.ROWSPERSTRIP] = height
+    ifd[tags.STRIPOFFSETS] = 0  # from the end of the directory; Pillow adds the rest
+    ifd[tags.STRIPBYTECOUNTS] = pixels.nbytes
+    if channels != 3:
+        ifd[tags.EXTRASAMPLES] = 2  # alpha that is not multiplied in
+    ifd.save(file)
+    file.write(np.ascontiguousarray(pixels, "<u2").data)
 
 
 # What of PIL.Image.Image.info says how to show an image, not how it was stored.
@@ -155,12 +324,22 @@ LAYOUT_TAGS = frozenset(
     + [322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 700, 34675]
 )
 
+# How the 16 bits of a channel lie in a file, in Pillow's words -> the same in the other
+# order, by which its decoders give the low bytes instead of the high ones. Of gray with
+# alpha there is no other order, but four bytes that are no RGBA will do.
+_FOREIGN = "B" if sys.byteorder == "little" else "L"
+OTHER_BYTES = {"LA;16B": "RGBA"} | {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", _FOREIGN))
+}
+
 FORMATS = {
-    ".png": Format("PNG", ("L", "LA", "RGB", "RGBA", "I;16"), 2**31 - 1, {}),
-    ".tif": Format("TIFF", ("L", "LA", "RGB", "RGBA", "I;16", "F"), 2**31 - 1, {}),
-    ".jpg": Format("JPEG", ("L", "RGB"), 65500, {"quality": 95}),
-    ".webp": Format("WEBP", ("L", "LA", "RGB", "RGBA"), 16383, {"quality": 95}),
-    ".bmp": Format("BMP", ("L", "RGB"), 2**31 - 1, {}),
+    ".png": Format("PNG", ("uint8", "uint16"), True, 2**31 - 1, {}),
+    ".tif": Format("TIFF", ("uint8", "uint16", "float32"), True, 2**31 - 1, {}),
+    ".jpg": Format("JPEG", ("uint8",), False, 65500, {"quality": 95}),
+    ".webp": Format("WEBP", ("uint8",), True, 16383, {"quality": 95}),
+    ".bmp": Format("BMP", ("uint8",), False, 2**31 - 1, {}),
 }
 FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
 READABLE = {*FORMATS, ".gif", ".pgm", ".ppm"}

@@ -3,6 +3,7 @@
 A tile lies inside the image, shifted where it would stick out, so the network's own
 padding falls on the image's own border or on pixels that are not kept. All tiles of an
 image have one shape, the same for every image larger than a tile: nothing recompiles.
+They go out in batches of one tile for each local device.
 """
 
 import functools
@@ -14,6 +15,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxsr import image, models
 
 logger = logging.getLogger(__name__)
 
@@ -73,16 +77,39 @@ def enlargement(net: nn.Module, scale: int | None = None) -> int:
 
 
 @functools.lru_cache(maxsize=32)
-def make_forward(net: nn.Module, scale: int | None) -> Callable:
-    """The compiled (variables, [B, h, w, C]) -> sr, in full float32 precision."""
+def make_forward(
+    net: nn.Module, scale: int | None, precision: str = "float32"
+) -> Callable:
+    """The compiled (variables, [B, h, w, C]) -> sr, in a `models.PRECISIONS`."""
     static = {} if scale is None else {"scale": scale}
+    models.check_precision(precision)
+    matmul, dtype = models.PRECISIONS[precision]
+    if hasattr(net, "dtype"):  # interpolation has no activations
+        net = net.clone(dtype=dtype)
 
     @jax.jit
     def forward(variables, x):
-        with jax.default_matmul_precision("highest"):
+        with jax.default_matmul_precision(matmul):
             return net.apply(variables, x, **static)
 
     return forward
+
+
+def make_ensemble(forward: Callable) -> Callable:
+    """The mean of what `forward` makes of the eight flips and rotations of x, undone.
+
+    The geometric self-ensemble: Timofte, Rothe and Van Gool, CVPR 2016; Lim et al.,
+    CVPRW 2017, section 3.4. Nothing is rounded or clipped before the mean.
+    """
+
+    def ensemble(variables, x):
+        total = 0.0
+        for i in range(8):
+            sr = forward(variables, image.symmetry(x, i))
+            total += image.inverse_symmetry(sr, i)
+        return total / 8
+
+    return ensemble
 
 
 def stream(
@@ -93,11 +120,14 @@ def stream(
     *,
     scale: int | None = None,
     tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
 ) -> Iterator[tuple[Span, Span, np.ndarray]]:
     """Yields (row span, column span, sr [s*tile, s*tile, C]) for each tile of an image.
 
-    Holds no more than two tiles. When the device is out of memory it starts again with
-    tiles of half the side, so a window may come twice: the later one counts.
+    Holds no more than two tiles for each local device. When one is out of memory it
+    starts again with tiles of half the side, so a window may come twice: the later one
+    counts.
 
     Args:
         net: the network.
@@ -106,6 +136,8 @@ def stream(
         plan: tile -> the `spans` of rows and of columns.
         scale: the static argument of networks of several scales, else None.
         tile: side in input pixels; by default what is fast, four halos at least.
+        precision: of `models.PRECISIONS`.
+        ensemble: whether each tile is `make_ensemble`'s, at eight times the work.
 
     Raises:
         MemoryError: where the smallest tile is too large for the device.
@@ -119,8 +151,9 @@ def stream(
             f"tile must be at least {smallest}, two halos of the network and {MARGIN}; "
             f"got {tile}."
         )
-    variables = jax.device_put(variables)
-    forward = make_forward(net, scale)
+    forward = make_forward(net, scale, precision)
+    if ensemble:
+        forward = make_ensemble(forward)
     while True:
         rows, columns = plan(tile)
         try:
@@ -143,13 +176,31 @@ def stream(
 
 
 def _stream(forward, variables, read, rows, columns):
-    ahead = None  # the tile that the device works on while the next is read
-    for row, column in itertools.product(rows, columns):
-        x = read(slice(row.start, row.stop), slice(column.start, column.stop))
-        behind, ahead = ahead, (row, column, forward(variables, x[None]))
-        if behind:
-            yield *behind[:2], np.asarray(behind[2])[0]
-    yield *ahead[:2], np.asarray(ahead[2])[0]
+    tiles = list(itertools.product(rows, columns))
+    # A single tile needs one device. Several fill all, at the end with a repeated one,
+    # which costs no time and spares a compilation for the rest.
+    devices = jax.local_devices()[: None if len(tiles) > 1 else 1]
+    axes = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((len(devices),), ("data",), axes, devices=devices)
+    variables = jax.device_put(variables, NamedSharding(mesh, PartitionSpec()))
+    sharded = NamedSharding(mesh, PartitionSpec("data"))
+    ahead = ()  # the tiles that the devices work on while the next are read
+    for i in range(0, len(tiles), len(devices)):
+        batch = tiles[i : i + len(devices)]
+        x = [
+            read(slice(row.start, row.stop), slice(column.start, column.stop))
+            for row, column in batch
+        ]
+        x += x[-1:] * (len(devices) - len(x))
+        sr = forward(variables, jax.device_put(np.stack(x), sharded))
+        behind, ahead = ahead, (batch, sr)
+        yield from _spread(*behind)
+    yield from _spread(*ahead)
+
+
+def _spread(batch=(), sr=()):
+    for (row, column), window in zip(batch, np.asarray(sr)):
+        yield row, column, window
 
 
 def apply(
@@ -159,10 +210,12 @@ def apply(
     *,
     scale: int | None = None,
     tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
 ) -> np.ndarray:
     """The sr float32 [s*H, s*W, C], not clipped, that a network makes of one image.
 
-    Equal to net.apply(variables, x[None])[0], in bounded memory.
+    Equal to net.apply(variables, x[None])[0], or its ensemble, in bounded memory.
 
     Args:
         net: the network; s is its scale where its input is "low", else 1.
@@ -170,6 +223,8 @@ def apply(
         x: floating-point [H, W, C], as the network takes it.
         scale: the static argument of networks of several scales, else None.
         tile: as in `stream`.
+        precision: as in `stream`.
+        ensemble: as in `stream`.
     """
     x = np.asarray(x)
     if x.ndim != 3 or 0 in x.shape:
@@ -192,7 +247,16 @@ def apply(
         )
 
     out = None
-    for row, column, sr in stream(net, variables, read, plan, scale=scale, tile=tile):
+    for row, column, sr in stream(
+        net,
+        variables,
+        read,
+        plan,
+        scale=scale,
+        tile=tile,
+        precision=precision,
+        ensemble=ensemble,
+    ):
         if out is None:
             out = np.empty((height * factor, width * factor, sr.shape[-1]), np.float32)
         out[row.begin : row.end, column.begin : column.end] = sr[

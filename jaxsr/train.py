@@ -143,7 +143,7 @@ class _Run:
     def __init__(self, config: dict, workdir: pathlib.Path, origin: dict):
         build.check(config)
         self.config, self.workdir, self.origin = config, workdir, origin
-        precision, _ = build.PRECISIONS[config["precision"]]
+        precision, _ = models.PRECISIONS[config["precision"]]
         jax.config.update("jax_default_matmul_precision", precision)
         self.net = models.make(**config["network"])
         self.source, self.validation = build.open_data(

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cli, evaluate, models, weights
+from jaxsr import cli, evaluate, image, models, weights
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,54 @@ def test_one_bad_file_among_many_is_named_and_the_rest_done(official, tmp_path, 
     assert cli.main(arguments) == 1
     assert sorted(p.name for p in out.iterdir()) == ["a_x2.png", "c_x2.png"]
     assert "b.png" in caplog.text and "cannot be read as an image" in caplog.text
+
+
+def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
+    for name in ("a.png", "b.png"):
+        PIL.Image.new("RGB", (9, 7), "teal").save(tmp_path / name)
+    out = tmp_path / "out"
+    pattern = [f"{tmp_path}/*.png", "-o", str(out)]
+    size = ["--size", "30x40", "--format", "webp"]
+    assert cli.main(["upscale", *pattern, *size, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("2 to enlarge, 0 failed, in ")
+    assert "b.png, 9x7 -> " in caplog.text and not out.exists()
+    way = ["--model", "fsrcnn_x3", "--tile", "64", "--ensemble"]
+    way += ["--precision", "bfloat16"]
+    assert cli.main(["upscale", *pattern, *size, *way]) == 0
+    with PIL.Image.open(out / "a_30x40.webp") as picture:
+        assert picture.size == (30, 23) and picture.format == "WEBP"
+    assert cli.main(["upscale", *pattern, *size, *way]) == 1
+    assert "a_30x40.webp is there already" in caplog.text
+    assert cli.main(["upscale", *pattern, *size, *way, "--skip-existing"]) == 0
+    assert "0 enlarged, 2 skipped, 0 failed" in capsys.readouterr().out
+    assert cli.main(["upscale", *pattern, *size, *way, "--overwrite"]) == 0
+    assert "2 enlarged, 0 failed" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["upscale", *pattern, "--size", "30by40"])
+    assert "as 3840x2160, not '30by40'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["upscale", *pattern, "--size", "30x40", "--scale", "2"])
+
+
+def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
+    truth, low = tmp_path / "truth.png", tmp_path / "low.png"
+    with PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png") as picture:
+        pixels = image.modcrop(np.asarray(picture.convert("RGB")), 3)
+    PIL.Image.fromarray(pixels).save(truth)
+    small = image.to_uint(image.degrade(image.from_uint(pixels), 3))
+    PIL.Image.fromarray(small).save(low)
+    strip = tmp_path / "strip.png"
+    arguments = ["compare", str(low), "--scale", "3", "-o", str(strip)]
+    models = ["--models", "fsrcnn_x2,auto"]
+    assert cli.main([*arguments, "--truth", str(truth), *models]) == 0
+    drawn = np.asarray(PIL.Image.open(strip).convert("RGB"))
+    zoomed = pixels.repeat(3, axis=0).repeat(3, axis=1)
+    crop = drawn[40:100, -150:-90]  # inside the first crop of the truth
+    places = np.argwhere((zoomed == crop[0, 0]).all(axis=-1))
+    assert any(np.array_equal(zoomed[y : y + 60, x : x + 60], crop) for y, x in places)
+    assert cli.main([*arguments, "--truth", str(low)]) == 1
+    message = "the true image must have 255x255 pixels.*got 85x85"
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

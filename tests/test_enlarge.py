@@ -1,17 +1,12 @@
-import errno
-import logging
-import struct
-import zlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import PIL.Image
-import PIL.ImageCms
 import pytest
 from test_tiling import Branches, Shuffle, init_variables
 
-from jaxsr import enlarge, image, models, weights
+import jaxsr
+from jaxsr import enlarge, image, models, tiling, weights
 
 
 def make_model(net, color="y", channels=1):
@@ -32,9 +27,6 @@ def make_pixels(*shape, dtype=np.uint8):
     wave = np.sin((x + 2 * y).reshape(height, width, *[1] * len(channels)) / 9 + phases)
     top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
     return ((0.5 + 0.4 * wave) * top).astype(dtype)
-
-
-# Arrays and Pillow images.
 
 
 @pytest.mark.parametrize("channels", [(), (1,), (2,), (3,), (4,)])
@@ -190,245 +182,6 @@ def test_wrong_input_is_answered_clearly():
         enlarge.upscale(pixels, 2, nan)
 
 
-# Files.
-
-
-def png(width, height, bits, rows):
-    """The bytes of an RGB PNG, also of a size or depth that Pillow does not write."""
-
-    def chunk(kind, data):
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
-
-
-def warnings_of(caplog):
-    return [r for r in caplog.records if r.levelno >= logging.WARNING]
-
-
-def run(inputs, output=None, scale=2, model=BICUBIC):
-    return enlarge.upscale_files(inputs, output, scale, model)
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "becomes", "said"),
-    [
-        ("a.png", "L", "L", ""),
-        ("a.png", "LA", "LA", ""),
-        ("a.png", "RGBA", "RGBA", ""),
-        ("a.png", "I;16", "I;16", ""),
-        ("a.png", "1", "L", "1 is converted to L"),
-        ("a.png", "P", "RGB", "P is converted to RGB"),
-        ("a.tif", "CMYK", "RGB", "CMYK is converted to RGB"),
-        ("a.tif", "I;16", "I;16", ""),
-        ("a.jpg", "RGB", "RGB", ""),
-        ("a.jpg", "CMYK", "RGB", "CMYK is converted to RGB"),
-        ("a.webp", "RGBA", "RGBA", ""),
-        ("a.bmp", "RGB", "RGB", ""),
-        ("a.gif", "P", "RGB", "P is converted to RGB"),
-    ],
-)
-def test_every_kind_of_file_becomes_a_png(tmp_path, caplog, name, mode, becomes, said):
-    source = PIL.Image.new(mode, (5, 4), 1 if mode == "I;16" else None)
-    source.save(tmp_path / name)
-    summary = run([tmp_path / name], scale=2.5)
-    assert summary == ([tmp_path / "a_x2.5.png"], [])
-    with PIL.Image.open(tmp_path / "a_x2.5.png") as result:
-        result.load()
-    assert (result.mode, result.size) == (becomes, (13, 10))
-    assert said in caplog.text
-    assert bool(said) == bool(warnings_of(caplog))
-
-
-def test_transparent_palettes_keep_their_transparency(tmp_path):
-    palette = PIL.Image.new("P", (6, 6), 0)
-    palette.putpalette([255, 0, 0, 0, 0, 255])
-    palette.paste(1, (0, 0, 3, 6))
-    palette.save(tmp_path / "a.png", transparency=0)
-    run([tmp_path / "a.png"])
-    result = np.asarray(PIL.Image.open(tmp_path / "a_x2.png"))
-    np.testing.assert_array_equal(
-        result[3, [0, 11]], [[0, 0, 255, 255], [0, 0, 255, 0]]
-    )
-
-
-def test_an_animation_gives_its_first_frame_and_says_so(tmp_path, caplog):
-    frames = [PIL.Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    run([tmp_path / "a.gif"])
-    result = PIL.Image.open(tmp_path / "a_x2.png").convert("RGB")
-    assert result.getpixel((3, 3))[0] > 200
-    assert "the first of 2 frames" in caplog.text
-
-
-def test_sixteen_bit_gray_stays_and_sixteen_bit_colour_is_said_to_be_reduced(
-    tmp_path, caplog
-):
-    ramp = np.linspace(30000, 30200, 64).astype(np.uint16)[None].repeat(4, axis=0)
-    PIL.Image.fromarray(ramp).save(tmp_path / "gray.png")
-    run([tmp_path / "gray.png"])
-    result = np.asarray(PIL.Image.open(tmp_path / "gray_x2.png"))
-    assert result.dtype == np.uint16 and len(np.unique(result)) > 100
-    assert not warnings_of(caplog)
-    rows = b"".join(b"\0" + row.repeat(3).astype(">u2").tobytes() for row in ramp)
-    (tmp_path / "colour.png").write_bytes(png(64, 4, 16, rows))
-    assert len(run([tmp_path / "colour.png"]).done) == 1
-    assert "colour.png: 16 bits per channel are read as 8" in caplog.text
-
-
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
-def test_orientation_is_applied_once_and_metadata_is_carried_over(tmp_path, suffix):
-    exif = PIL.Image.Exif()
-    exif[0x0110], exif[0x0112] = "Camera", 6  # to be turned a quarter clockwise
-    exif.get_ifd(0x8769).update({0xA002: 8, 0xA003: 4})
-    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB"))
-    pixels = np.zeros((4, 8, 3), np.uint8)
-    pixels[:, :4] = 255
-    PIL.Image.fromarray(pixels).save(
-        tmp_path / "a.jpg",
-        exif=exif,
-        icc_profile=profile.tobytes(),
-        xmp=b"<x:xmpmeta/>",
-        dpi=(300, 300),
-    )
-    target = tmp_path / f"out{suffix}"
-    assert run([tmp_path / "a.jpg"], target).done == [target]
-    with PIL.Image.open(target) as result:
-        result.load()
-    assert result.size == (8, 16)
-    brightness = np.asarray(result.convert("L"))
-    assert brightness[:7].min() > 200 and brightness[9:].max() < 50
-    assert result.info["icc_profile"] == profile.tobytes()
-    carried = result.getexif()
-    assert carried[0x0110] == "Camera" and carried.get(0x0112, 1) == 1
-    assert carried.get_ifd(0x8769)[0xA002] == 8
-    assert carried.get_ifd(0x8769)[0xA003] == 16
-    if suffix != ".webp":
-        assert [round(float(x)) for x in result.info["dpi"]] == [300, 300]
-    assert result.info["xmp"].startswith(b"<x:xmpmeta/>")
-
-
-def test_the_layout_of_a_tiff_is_not_carried_over(tmp_path):
-    PIL.Image.new("RGB", (40, 30)).save(tmp_path / "a.tif", compression="tiff_lzw")
-    run([tmp_path / "a.tif"])
-    with PIL.Image.open(tmp_path / "a_x2.png") as result:
-        assert result.size == (80, 60)
-        assert not {256, 257, 259, 273, 279} & set(result.getexif())
-
-
-def test_bad_files_are_named_skipped_and_counted(tmp_path, caplog):
-    good = make_pixels(40, 50, 3)
-    for name in ("0.png", "z.jpg"):
-        PIL.Image.fromarray(good).save(tmp_path / name)
-    (tmp_path / "text.png").write_text("not an image")
-    (tmp_path / "empty.png").write_bytes(b"")
-    photo = (tmp_path / "z.jpg").read_bytes()
-    (tmp_path / "cut photo.jpg").write_bytes(photo[: len(photo) // 2])
-    whole = (tmp_path / "0.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "bomb.png").write_bytes(png(20000, 20000, 8, b""))
-    (tmp_path / "notes.txt").write_text("no concern of ours")
-    summary = run([tmp_path, tmp_path / "missing.png"])
-    assert [path.name for path in summary.done] == ["0_x2.png", "z_x2.png"]
-    reasons = {failure.source.name: failure.reason for failure in summary.failed}
-    bad = {
-        "text.png",
-        "empty.png",
-        "cut photo.jpg",
-        "cut.png",
-        "bomb.png",
-        "missing.png",
-    }
-    assert set(reasons) == bad
-    assert "decompression bomb" in reasons["bomb.png"]
-    assert "truncated" in reasons["cut photo.jpg"].lower()
-    assert "no such file" in reasons["missing.png"]
-    for name in bad:
-        assert name in caplog.text
-    # A second run does not enlarge what the first one wrote.
-    assert [path.name for path in run([tmp_path]).done] == ["0_x2.png", "z_x2.png"]
-
-
-def test_folders_keep_their_structure_and_the_output_may_lie_inside(tmp_path):
-    (tmp_path / "in" / "sub dir").mkdir(parents=True)
-    for name in ("a.png", "sub dir/ä\n.JPG"):
-        with open(tmp_path / "in" / name, "wb") as file:
-            PIL.Image.new("RGB", (4, 3)).save(file, "JPEG")
-    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-    for _ in range(2):
-        summary = run([tmp_path / "in"], tmp_path / "in" / "out")
-        below = [str(p.relative_to(tmp_path / "in" / "out")) for p in summary.done]
-        assert below == ["a_x2.png", "sub dir/ä\n_x2.png"]
-        assert not summary.failed
-
-
-def test_an_empty_folder_fails(tmp_path):
-    assert run([tmp_path]).failed == [(tmp_path, "the folder holds no images.")]
-
-
-def test_clashing_outputs_are_refused_before_anything_is_written(tmp_path):
-    for name in ("a.png", "a.bmp", "b.png"):
-        PIL.Image.new("RGB", (4, 3)).save(tmp_path / name)
-    before = sorted(tmp_path.iterdir())
-    with pytest.raises(ValueError, match="a.bmp and .*a.png would both be written"):
-        run([tmp_path])
-    with pytest.raises(ValueError, match="over the input"):
-        run([tmp_path / "b.png"], tmp_path / "b.png")
-    with pytest.raises(ValueError, match="one file, but there are 2 inputs"):
-        run([tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out.png")
-    with pytest.raises(ValueError, match=r"must end in one of.*out\.gif"):
-        run([tmp_path / "b.png"], tmp_path / "out.gif")
-    with pytest.raises(ValueError, match="at least 1"):
-        run([tmp_path / "b.png"], scale=0.9)
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_what_a_format_cannot_hold_is_said_before_the_work(tmp_path):
-    PIL.Image.new("RGBA", (4, 3)).save(tmp_path / "a.png")
-    PIL.Image.new("RGB", (9000, 1)).save(tmp_path / "wide.png")
-    [failure] = run([tmp_path / "a.png"], tmp_path / "out.jpg").failed
-    assert "JPEG cannot hold RGBA" in failure.reason
-    [failure] = run([tmp_path / "wide.png"], tmp_path / "out.webp").failed
-    assert "18000x2. Use .png" in failure.reason
-
-
-def test_a_full_disk_leaves_no_half_file_and_the_old_one(tmp_path, monkeypatch):
-    PIL.Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
-    (tmp_path / "a_x2.png").write_text("of an earlier run")
-
-    def save(self, file, *args, **kwargs):
-        file.write(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(PIL.Image.Image, "save", save)
-    [failure] = run([tmp_path / "a.png"]).failed
-    assert "No space left" in failure.reason
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a_x2.png"]
-    assert (tmp_path / "a_x2.png").read_text() == "of an earlier run"
-
-
-@pytest.mark.parametrize(
-    ("net", "scale", "said"),
-    [
-        (None, 2.5, "Running Bicubic on the CPU."),
-        (models.FSRCNN(scale=3), 3, "Running FSRCNN x3 on the CPU."),
-        (models.FSRCNN(scale=3), 2.5, "FSRCNN x3, reduced to x2.5 by bicubic, on"),
-        (models.FSRCNN(scale=3), 4, "FSRCNN x3, enlarged to x4 by bicubic, on"),
-        (models.LapSRN(scales=(2, 4)), 3, "LapSRN x4, reduced to x3 by bicubic, on"),
-    ],
-)
-def test_the_way_and_the_device_are_said(tmp_path, caplog, net, scale, said):
-    PIL.Image.new("L", (4, 3)).save(tmp_path / "a.png")
-    with caplog.at_level(logging.INFO):
-        run(
-            [tmp_path / "a.png"], scale=scale, model=make_model(net) if net else BICUBIC
-        )
-    assert said in caplog.text
-
-
 def test_without_a_model_the_best_shipped_one_is_taken(monkeypatch):
     monkeypatch.setattr(weights, "choose", lambda *asked: asked)
     monkeypatch.setattr(weights, "load", {(2.5, "fast"): BICUBIC}.get)
@@ -438,3 +191,80 @@ def test_without_a_model_the_best_shipped_one_is_taken(monkeypatch):
 def test_a_model_may_be_named(monkeypatch):
     monkeypatch.setattr(weights, "load", {"runs/vdsr": BICUBIC}.get)
     assert enlarge.upscale(make_pixels(3, 3), 2, "runs/vdsr").shape == (6, 6)
+
+
+def test_scale_two_and_the_best_shipped_model_are_the_defaults():
+    pixels = make_pixels(9, 8, 3)
+    model = weights.load(weights.choose(2))
+    np.testing.assert_array_equal(
+        enlarge.upscale(pixels), enlarge.upscale(pixels, 2, model)
+    )
+
+
+def test_an_ensemble_of_any_tiles_is_the_mean_over_eight_images():
+    # So little is added that nothing is clipped before the mean.
+    model = VDSR._replace(variables=jax.tree.map(lambda p: p / 10, VDSR.variables))
+    x = make_pixels(41, 38, 1, dtype=np.float32)
+    single = [
+        image.inverse_symmetry(enlarge.upscale(image.symmetry(x, i), 2, model), i)
+        for i in range(8)
+    ]
+    assert np.min(single) > 0 and np.max(single) < 1
+    expected = np.mean(single, axis=0)
+    assert np.abs(expected - single[0]).max() > 1e-3
+    for tile in (16, None):
+        sr = enlarge.upscale(x, 2, model, tile=tile, ensemble=True)
+        np.testing.assert_allclose(sr, expected, atol=1e-5)
+
+
+def test_precision_reaches_the_network():
+    pixels = make_pixels(20, 20, 1, dtype=np.float32)
+    full = enlarge.upscale(pixels, 2, VDSR)
+    half = enlarge.upscale(pixels, 2, VDSR, precision="bfloat16")
+    assert 1e-5 < np.abs(full - half).max() < 0.1
+    large = jax.tree.map(lambda p: 1e20 * p, VDSR.variables)
+    with pytest.raises(ValueError, match="NaN or infinity with bfloat16. Use float32"):
+        enlarge.upscale(pixels, 2, VDSR._replace(variables=large), precision="bfloat16")
+
+
+def test_an_upscaler_is_compiled_for_its_sizes_and_does_as_upscale():
+    net = models.make("vdsr", depth=3, width=5)
+    model = make_model(net)
+    upscaler = jaxsr.make_upscaler(2, model, sizes=[(30, 40)], tile=16)
+    forward = tiling.make_forward(net, None, "float32")
+    compiled = forward._cache_size()
+    assert compiled > 0
+    pixels = make_pixels(30, 40, 3)
+    np.testing.assert_array_equal(
+        upscaler(pixels), enlarge.upscale(pixels, 2, model, tile=16)
+    )
+    assert forward._cache_size() == compiled
+    assert upscaler(PIL.Image.fromarray(pixels)).size == (80, 60)
+
+
+def test_edges_of_what_is_cut_out_of_a_photograph_are_clean(data_dir):
+    """No fringe: every visible pixel lies within the colours around it."""
+    with PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png") as picture:
+        photo = np.array(picture.convert("RGB").crop((60, 60, 124, 124)))
+    y, x = np.mgrid[:64, :64]
+    inside = (y - 32) ** 2 + (x - 32) ** 2 < 24**2
+    cut = np.dstack([photo, 255 * inside.astype(np.uint8)])
+    hidden = cut.copy()
+    hidden[~inside, :3] = 0  # as editors leave it
+    model = weights.load("fsrcnn_x2")
+    expected = enlarge.upscale(cut, 2, model)
+    result = enlarge.upscale(hidden, 2, model)
+    np.testing.assert_array_equal(result[..., 3], expected[..., 3])
+
+    def seen(pixels, on):
+        alpha = pixels[..., 3:] / 255
+        return pixels[..., :3] * alpha + on * (1 - alpha)
+
+    edge = (result[..., 3] > 0) & (result[..., 3] < 255)
+    assert edge.sum() > 200
+    for on in (0, 255):
+        fringe = np.abs(seen(result, on) - seen(expected, on))[edge].mean()
+        bleeding = enlarge.upscale(hidden[..., :3], 2, model)
+        bleeding = np.dstack([bleeding, result[..., 3]])
+        careless = np.abs(seen(bleeding, on) - seen(expected, on))[edge].mean()
+        assert fringe < careless / 3

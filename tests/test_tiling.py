@@ -123,14 +123,53 @@ def test_two_tiles_of_ten_by_hand():
     assert spans == [tiling.Span(0, 10, 0, 8), tiling.Span(4, 14, 8, 14)]
 
 
+@pytest.mark.parametrize("net", [make_vdsr(), Shuffle(2)], ids=["interpolated", "x2"])
+def test_an_ensemble_in_tiles_is_the_mean_over_eight_whole_images(net):
+    variables, x = init_variables(net), make_image(45, 33)
+    turned = [np.rot90(image, k) for image in (x, x[:, ::-1]) for k in range(4)]
+    sr = [np.rot90(whole(net, variables, y), -i % 4) for i, y in enumerate(turned)]
+    expected = np.mean(sr[:4] + [y[:, ::-1] for y in sr[4:]], axis=0)
+    assert np.abs(expected - whole(net, variables, x)).max() > 0.1
+    result = tiling.apply(net, variables, x, tile=16, ensemble=True)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_tiles_are_spread_over_all_devices(monkeypatch):
+    net = make_vdsr()
+    forward, used = tiling.make_forward(net, None), []
+
+    def watched(variables, x):
+        used.append({shard.device for shard in x.addressable_shards})
+        return forward(variables, x)
+
+    monkeypatch.setattr(tiling, "make_forward", lambda *asked: watched)
+    variables, x = init_variables(net), make_image(40, 33)
+    sr = tiling.apply(net, variables, x, tile=16)
+    np.testing.assert_allclose(sr, whole(net, variables, x), atol=1e-5)
+    assert len(jax.local_devices()) == 8 and used == [set(jax.local_devices())] * 2
+    tiling.apply(net, variables, x[:16, :16])
+    assert len(used[2]) == 1
+
+
+def test_precision_is_that_of_the_activations():
+    net, x = make_vdsr(), make_image(20, 20)
+    variables = init_variables(net)
+    full = tiling.apply(net, variables, x)
+    half = tiling.apply(net, variables, x, precision="bfloat16")
+    assert half.dtype == np.float32
+    assert 1e-4 < np.abs(half - full).max() / np.abs(full).max() < 0.05
+    with pytest.raises(ValueError, match="'bfloat16', 'float32', 'tf32'.*got 'half'"):
+        tiling.apply(net, variables, x, precision="half")
+
+
 def test_nothing_recompiles_from_one_large_image_to_the_next():
     net = make_vdsr(width=7)
     variables = init_variables(net)
     for size in [(40, 33), (17, 90), (64, 16)]:
         tiling.apply(net, variables, make_image(*size), tile=16)
-    assert tiling.make_forward(make_vdsr(width=7), None)._cache_size() == 1
+    assert tiling.make_forward(make_vdsr(width=7), None, "float32")._cache_size() == 1
     tiling.apply(net, variables, make_image(7, 90), tile=16)
-    assert tiling.make_forward(net, None)._cache_size() == 2
+    assert tiling.make_forward(net, None, "float32")._cache_size() == 2
 
 
 def make_device(net, side, error):
@@ -155,7 +194,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch, caplog, error):
     variables = init_variables(net)
     expected = whole(net, variables, x)
     device, seen = make_device(net, 32, error)
-    monkeypatch.setattr(tiling, "make_forward", lambda net, scale: device)
+    monkeypatch.setattr(tiling, "make_forward", lambda net, scale, precision: device)
     with caplog.at_level(logging.WARNING):
         sr = tiling.apply(net, variables, x)
     np.testing.assert_allclose(sr, expected, atol=1e-5)
@@ -169,7 +208,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch, caplog, error):
 def test_out_of_memory_with_the_smallest_tile_says_so(monkeypatch):
     net = make_vdsr()
     device, seen = make_device(net, 8, NO_MEMORY)
-    monkeypatch.setattr(tiling, "make_forward", lambda net, scale: device)
+    monkeypatch.setattr(tiling, "make_forward", lambda net, scale, precision: device)
     with pytest.raises(MemoryError, match="side 20 does not fit"):
         tiling.apply(net, init_variables(net), make_image(40, 40))
     assert seen == [(40, 40), (20, 20)]
@@ -178,7 +217,7 @@ def test_out_of_memory_with_the_smallest_tile_says_so(monkeypatch):
 def test_other_errors_of_the_device_are_not_taken_for_a_lack_of_memory(monkeypatch):
     error = jax.errors.JaxRuntimeError("INTERNAL: no")
     device, _ = make_device(make_vdsr(), 8, error)
-    monkeypatch.setattr(tiling, "make_forward", lambda net, scale: device)
+    monkeypatch.setattr(tiling, "make_forward", lambda net, scale, precision: device)
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         tiling.apply(make_vdsr(), init_variables(make_vdsr()), make_image(40, 40))
 

@@ -35,6 +35,14 @@ def make(name: str, **fields) -> nn.Module:
     return MODELS[name](**fields)
 
 
+def check_precision(name: str) -> None:
+    """Raises a ValueError where it is no key of `PRECISIONS`."""
+    if name not in PRECISIONS:
+        raise ValueError(
+            f"precision must be one of {sorted(PRECISIONS)}; got {name!r}."
+        )
+
+
 def name_of(net: nn.Module) -> str:
     """The name of a network in `MODELS`."""
     for name, cls in MODELS.items():
@@ -53,6 +61,13 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
         if field.name not in ("parent", "name")
     }
 
+
+# name -> (jax_default_matmul_precision, dtype of the activations)
+PRECISIONS = {
+    "bfloat16": ("default", "bfloat16"),
+    "float32": ("highest", "float32"),
+    "tf32": ("tensorfloat32", "float32"),
+}
 
 MODELS = {
     "bicubic": Bicubic,

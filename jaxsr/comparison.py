@@ -1,0 +1,145 @@
+"""One image, enlarged by bicubic and by models, side by side."""
+
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import einops
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+from jaxsr import enlarge, evaluate, files, image, metrics, weights
+
+# Pixels of the enlarged image along the side of a crop, and by how much it is shown
+# larger, each pixel a square.
+SIDE, ZOOM = 64, 3
+CROPS = 3
+GAP = 6
+COLOURS = ("red", "lime", "cyan")  # of the crops' frames
+
+
+def compare_file(
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    scale: float = 2.0,
+    models: Sequence[str | os.PathLike] = (enlarge.AUTO,),
+    *,
+    truth: str | os.PathLike | None = None,
+) -> None:
+    """Writes a picture of an image file enlarged by bicubic and by models.
+
+    Args:
+        path: the image.
+        output: the picture to write; a `files.FORMATS`.
+        scale: as in `enlarge.upscale`.
+        models: each as in `enlarge.upscale`.
+        truth: the true image, as large as the enlarged one. With it the picture shows
+            it too, and PSNR and SSIM as `measure` gives them.
+
+    Raises:
+        ValueError: for a file that is no image, or a truth of another size.
+    """
+    enlarge.check_scale(scale)
+    pixels = _rgb(path)
+    size = image.resized_size(pixels.shape[:2], scale)
+    columns = {"bicubic": evaluate.bicubic("rgb")}
+    for name in models:
+        auto = name == enlarge.AUTO
+        known = weights.choose(scale) if auto else pathlib.Path(name).stem
+        columns[known] = enlarge.choose(name, scale, "balanced")
+    columns = {
+        name: enlarge.to_size(pixels, size, model) for name, model in columns.items()
+    }
+    hr = None if truth is None else _rgb(truth)
+    target = pathlib.Path(output)
+    picture = files.Photo(grid(columns, hr, scale=scale), {}, PIL.Image.Exif())
+    files.check_fits(picture.pixels, picture.pixels.shape[:2], target)
+    files.write(picture, target)
+
+
+def _rgb(path) -> np.ndarray:
+    """The uint8 pixels [H, W, 3] of a file, without its alpha."""
+    photo, _ = files.read(pathlib.Path(path))
+    pixels = photo.pixels.reshape(*photo.pixels.shape[:2], -1)
+    colours = pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
+    if colours.dtype != np.uint8:
+        x = colours if colours.dtype.kind == "f" else image.from_uint(colours)
+        colours = image.to_uint(x)
+    return np.broadcast_to(colours, (*colours.shape[:2], 3))
+
+
+def measure(sr: np.ndarray, hr: np.ndarray, border: int) -> tuple[float, float]:
+    """(PSNR in dB, SSIM) of uint8 [H, W, 3], on Y of 8 bits without the border."""
+    y = [image.luma(pixels)[None] for pixels in (sr, hr)]
+    return tuple(float(of(*y, border=border)[0]) for of in (metrics.psnr, metrics.ssim))
+
+
+def windows(a: np.ndarray, b: np.ndarray, side: int, count: int) -> list[tuple]:
+    """(top, left) of up to `count` squares in which a and b [H, W, C] differ most.
+
+    They lie on a grid. Where an image is smaller than a square, there is one at (0, 0).
+    """
+    height, width = (max(n // side, 1) * side for n in a.shape[:2])
+    error = ((a.astype(np.float32) - b) ** 2)[:height, :width]
+    padding = [(0, n - m) for n, m in zip((height, width), error.shape)]
+    error = np.pad(error, [*padding, (0, 0)])
+    blocks = einops.reduce(error, "(y a) (x b) c -> y x", "sum", a=side, b=side)
+    best = np.argsort(-blocks, axis=None, kind="stable")[:count]
+    return [
+        (side * int(y), side * int(x))
+        for y, x in zip(*np.unravel_index(best, blocks.shape))
+    ]
+
+
+def grid(
+    columns: dict[str, np.ndarray], hr: np.ndarray | None = None, *, scale: float
+) -> np.ndarray:
+    """A picture, uint8 [h, w, 3]: the whole image, and its crops in each column.
+
+    Args:
+        columns: title -> uint8 [H, W, 3]; the crops are where the first and the last
+            differ most.
+        hr: the true image, for a column more, and PSNR and SSIM under the titles.
+        scale: its next integer is the border that these leave out.
+    """
+    first, *_, last = columns.values()
+    texts = dict.fromkeys(columns, "")
+    if hr is not None:
+        if hr.shape != first.shape:
+            raise ValueError(
+                f"the true image must have {first.shape[1]}x{first.shape[0]} pixels, "
+                f"as the enlarged one; got {hr.shape[1]}x{hr.shape[0]}."
+            )
+        scores = {k: measure(sr, hr, math.ceil(scale)) for k, sr in columns.items()}
+        texts = {k: f"{p:.2f} dB / {s:.4f}" for k, (p, s) in scores.items()}
+        columns, texts = columns | {"truth": hr}, texts | {"truth": ""}
+    places = windows(first, last, SIDE, CROPS)
+    cell, font = SIDE * ZOOM, PIL.ImageFont.load_default(13)
+    head = 18 * (1 + any(texts.values()))
+    tall = len(places) * (cell + GAP) - GAP
+    whole = PIL.Image.fromarray(last)
+    whole.thumbnail((2 * cell, tall))
+    reduced = whole.width / last.shape[1]
+    width = whole.width + len(columns) * (cell + GAP)
+    picture = PIL.Image.new("RGB", (width, head + tall), "white")
+    draw = PIL.ImageDraw.Draw(picture)
+    picture.paste(whole, (0, head))
+    for (top, left), colour in zip(places, COLOURS):
+        x, y = left * reduced, head + top * reduced
+        far = x + SIDE * reduced - 1, y + SIDE * reduced - 1
+        draw.rectangle((x, y, *far), outline=colour, width=2)
+    for i, (title, pixels) in enumerate(columns.items()):
+        x = whole.width + GAP + i * (cell + GAP)
+        draw.text((x, 1), f"{title}\n{texts[title]}", "black", font)
+        for j, ((top, left), colour) in enumerate(zip(places, COLOURS)):
+            crop = PIL.Image.fromarray(pixels[top : top + SIDE, left : left + SIDE])
+            crop = crop.resize((ZOOM * crop.width, ZOOM * crop.height), 0)
+            y = head + j * (cell + GAP)
+            picture.paste(crop, (x, y))
+            draw.rectangle(
+                (x, y, x + crop.width - 1, y + crop.height - 1), outline=colour
+            )
+    return np.asarray(picture)
