@@ -86,7 +86,7 @@ def test_colab_notebook_trains_and_enlarges(tmp_path):
         [line] = [x for x in table.splitlines() if f"photos | x{scale}" in x]
         psnr = [float(cell.split("/")[0]) for cell in line.split("|")[3:5]]
         assert min(psnr) > 20 and max(psnr) < 40  # dB of bicubic and ours
-    for name in ("curve", "crops", "photo"):
+    for name in ("curves", "crops", "photo"):
         _shown(cells[name], "image/png")
         assert (tmp_path / "run" / f"{name}.png").exists()
     assert _printed(cells["photo"]) == "(300, 451, 3) -> (600, 902, 3)\n"
