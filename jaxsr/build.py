@@ -367,6 +367,12 @@ def make_loss(
     return lambda sr, hr: loss(sr, hr) + weight * losses.total_variation(sr)
 
 
+def loss_name(config: dict) -> str:
+    """What a run's loss is called on its model's card."""
+    layer = config["perceptual"]["layer"]
+    return f"{VGG} {layer}" if config["loss"] == VGG else config["loss"]
+
+
 def _in_training(config: dict) -> nn.Module:
     """The network of a run as it is trained, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]

@@ -1,6 +1,7 @@
 """The `jaxsr` command: what a person types, turned into one call each."""
 
 import argparse
+import itertools
 import logging
 import pathlib
 import re
@@ -98,7 +99,7 @@ def _shipped() -> dict:
     from jaxsr import evaluate, weights
 
     named = {name: weights.load(name) for name in weights.shipped()}
-    baseline = evaluate.bicubic()
+    baseline = evaluate.baseline()
     scales = {scale for model in named.values() for scale in model.card["scales"]}
     baseline.card["scales"] = sorted(scales)
     return {"bicubic": baseline} | named
@@ -126,7 +127,12 @@ def _report(args) -> int:
     if args.curves and not args.run_directory:
         raise ValueError("--curves draws training: name the run directories.")
     paths = [pathlib.Path(run) for run in args.run_directory]
-    named = {path.name: weights.load(path) for path in paths} or _shipped()
+    named = {path.name: weights.load(path) for path in paths}
+    if args.perceptual:
+        named = _shipped() | _interpolations(args) | named
+        print(report.perceptual(named, args.data))
+        return 0
+    named = named or _shipped()
     print(report.overview(named, args.data))
     if args.figure:
         report.tradeoff(args.figure, named, args.data[0])
@@ -134,6 +140,23 @@ def _report(args) -> int:
         runs = {path.name: logs.read(path) for path in paths}
         report.curves(args.curves, runs, y=["validation_psnr"])
     return 0
+
+
+def _interpolations(args) -> dict:
+    """Nearest and bicubic x4 of RGB, with their scores, measured now."""
+    from jaxsr import evaluate
+    from jaxsr.data import sources
+    from jaxsr.published import features
+
+    lpips = features.load_lpips()
+    sets = [sources.open_source(name) for name in args.data]
+    named = {}
+    for name in ("nearest", "bicubic"):
+        model = evaluate.baseline(name, color="rgb")
+        rows = (evaluate.evaluate(model, data, [4], lpips=lpips) for data in sets)
+        scores = _shown(itertools.chain(*rows), 1, sets)
+        named[name] = evaluate.with_scores(model, scores)
+    return named
 
 
 def _import(args) -> int:
@@ -273,6 +296,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run_directory", nargs="*", help="these (the shipped models)")
     sub.add_argument("--data", type=_commas, default=_commas("Set5,Set14,B100"))
     sub.add_argument("--figure", help="also draw PSNR against cost, to this PNG file")
+    sub.add_argument(
+        "--perceptual",
+        action="store_true",
+        help="the rows of the SRGAN paper at x4, with LPIPS; the runs are added",
+    )
     sub.add_argument("--curves", help="also draw the runs' learning, to this PNG file")
 
     sub = command(_import, "import", "Turn an authors' weight file into a model.")

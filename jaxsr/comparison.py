@@ -45,7 +45,7 @@ def compare_file(
     enlarge.check_scale(scale)
     pixels = _rgb(path)
     size = image.resized_size(pixels.shape[:2], scale)
-    columns = {"bicubic": evaluate.bicubic("rgb")}
+    columns = {"bicubic": evaluate.baseline(color="rgb")}
     for name in models:
         auto = name == enlarge.AUTO
         known = weights.choose(scale) if auto else pathlib.Path(name).stem

@@ -45,9 +45,9 @@ class Score(NamedTuple):
     lpips: float | None = None  # where asked for; the lower, the more alike
 
 
-def bicubic(color: str = "y") -> weights.Model:
-    """The baseline: a model without weights, at any scale."""
-    net = models.make("bicubic")
+def baseline(name: str = "bicubic", color: str = "y") -> weights.Model:
+    """An interpolation of `models.MODELS`: a model without weights, at any scale."""
+    net = models.make(name)
     card = weights.make_card(net, color=color, scales=[], trained_on="nothing")
     return weights.Model(net, {}, card)
 
@@ -197,7 +197,7 @@ def crops(
     """
     restore = restore_rgb if model.card["color"] == "rgb" else restore_image
     sr, hr = restore(model, pixels, scale)
-    base, _ = restore(bicubic(model.card["color"]), pixels, scale)
+    base, _ = restore(baseline(color=model.card["color"]), pixels, scale)
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:
@@ -216,7 +216,7 @@ def compare(
 ) -> Iterator[Score]:
     """Yields the scores of bicubic and of a model, set by set."""
     for source in benchmarks:
-        for scored in (bicubic(model.card["color"]), model):
+        for scored in (baseline(color=model.card["color"]), model):
             yield from evaluate(scored, source, scales, lpips=lpips)
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from jaxsr import evaluate, files, image, models, weights
 from jaxsr.models import catalog
 
-# network -> its rows in `published.json`: name, variant, and the fields that tell it
+# network -> its rows in `published.json`: name, variant, and what tells it: fields, and
+# "loss" and "objective" of the card
 PUBLISHED = {
     "bicubic": [("Bicubic", "VDSR-table3", {})],
+    "nearest": [("Nearest", "SRGAN-table2", {})],
     "drcn": [("DRCN", "paper", {})],
     "drrn": [("DRRN", f"B1U{u}", {"blocks": 1, "units": u}) for u in (25, 9)],
     "edsr": [("EDSR", "baseline", {"blocks": 16}), ("EDSR", "full", {"blocks": 32})],
@@ -35,7 +37,13 @@ PUBLISHED = {
         ("SRCNN", "9-5-5 (VDSR-table3)", {"sides": [9, 5, 5]}),
     ],
     "srdensenet": [("SRDenseNet", "All", {})],
-    "srresnet": [("SRResNet", "MSE", {})],
+    "srresnet": [
+        ("SRResNet", "MSE", {"objective": "supervised", "loss": "mse"}),
+        ("SRResNet", "VGG22", {"objective": "supervised", "loss": "vgg conv2_2"}),
+        ("SRGAN", "MSE", {"objective": "adversarial", "loss": "mse"}),
+        ("SRGAN", "VGG22", {"objective": "adversarial", "loss": "vgg conv2_2"}),
+        ("SRGAN", "VGG54", {"objective": "adversarial", "loss": "vgg conv5_4"}),
+    ],
     "vdsr": [("VDSR", "paper-table3", {})],
 }
 
@@ -46,8 +54,9 @@ def published_as(card: dict) -> tuple[str, str] | None:
     The first of its network, where its fields are those of none; None without any.
     """
     rows = PUBLISHED.get(card["network"], [])
-    for *row, fields in rows:
-        if all(card["fields"].get(name) == value for name, value in fields.items()):
+    facts = card["fields"] | {key: card.get(key) for key in ("loss", "objective")}
+    for *row, told_by in rows:
+        if all(facts.get(name) == value for name, value in told_by.items()):
             return tuple(row)
     return rows[0][:2] if rows else None
 
@@ -56,10 +65,13 @@ def published(card: dict, data: str, scale: int) -> tuple[float, float | None] |
     """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
     if (row := published_as(card)) is None:
         return None
-    name, variant = row
-    text = importlib.resources.files("jaxsr").joinpath("published.json").read_text()
-    score = json.loads(text)[name][variant].get(data, {}).get(f"x{scale}")
+    score = _published(*row, data, scale)
     return None if score is None else (score["psnr"], score["ssim"])
+
+
+def _published(name, variant, data, scale):
+    text = importlib.resources.files("jaxsr").joinpath("published.json").read_text()
+    return json.loads(text)[name][variant].get(data, {}).get(f"x{scale}")
 
 
 def table(scores: Iterable[evaluate.Score], card: dict) -> str:
@@ -135,6 +147,53 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
             ax.margins(x=0.25, y=0.15)
             ax.grid(alpha=0.3)
     fig.savefig(path, dpi=110)
+
+
+# The rows of the tables 1 and 2 of the SRGAN paper, as in `published.json`.
+TABLE2 = "SRGAN-table2"
+PERCEPTUAL = (
+    *((name, TABLE2) for name in ["Nearest", "Bicubic", "SRCNN", "ESPCN", "DRCN"]),
+    *(("SRResNet", loss) for loss in ("MSE", "VGG22")),
+    *(("SRGAN", loss) for loss in ("MSE", "VGG22", "VGG54")),
+)
+
+
+def perceptual(named: dict[str, weights.Model], data: Sequence[str]) -> str:
+    """A Markdown table of the SRGAN paper's x4 rows, ours beside the paper's.
+
+    Ours are PSNR / SSIM / LPIPS, by the cards; the paper's PSNR / SSIM / MOS, the
+    opinion of 26 people from 1 (bad) to 5.
+
+    Args:
+        named: name -> model. Of several that are one row's the best by PSNR is taken.
+        data: names of sets, two columns each.
+
+    Source: Ledig et al., CVPR 2017, tables 1 and 2.
+    """
+    header = ["network", "ours", *(f"{d}{of}" for d in data for of in ("", ", paper"))]
+    lines = [header, ["---"] * len(header)]
+    for row in PERCEPTUAL:
+        name, scores = _best_of(row, named)
+        line = [" ".join(row).removesuffix(f" {TABLE2}"), name]
+        for d in data:
+            ours, paper = scores.get(d, {}).get("x4"), _published(*row, d, 4)
+            line.append(_cell(ours and (ours["psnr"], ours["ssim"], ours.get("lpips"))))
+            both = _cell(paper and (paper["psnr"], paper["ssim"]))
+            line.append(f"{both} / {paper['mos']:.2f}" if paper else both)
+        lines.append(line)
+    return "\n".join(map(_line, lines))
+
+
+def _best_of(row, named):
+    """(name, scores) of the model of a row of `PERCEPTUAL` that is best on Set5."""
+    name, variant = row
+    found = [("-", {})]
+    for label, (_, _, card) in named.items():
+        theirs = published_as(card) or ("", "")
+        if theirs == row or (variant == TABLE2 and theirs[0] == name):
+            found.append((label, card["scores"]))
+    psnr = [scores.get("Set5", {}).get("x4", {}).get("psnr", 0) for _, scores in found]
+    return found[int(np.argmax(psnr))]
 
 
 class _Point(NamedTuple):

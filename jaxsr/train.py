@@ -429,6 +429,8 @@ class _Run:
             trained_on=self.source.name,
             step=self.step,
             digest=build.digest(self.identity),
+            objective=self.config["objective"]["name"],
+            loss=build.loss_name(self.config),
             validation={"data": self.validation.name}
             | {name: scores[f"validation_{name}"] for name in names},
             epochs=round(self.step / self.plan.epoch, 3),

@@ -218,7 +218,7 @@ def photo(data_dir):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "bicubic.safetensors"
-    weights.save(path, evaluate.bicubic("rgb"))
+    weights.save(path, evaluate.baseline(color="rgb"))
     return str(path)
 
 

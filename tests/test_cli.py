@@ -56,7 +56,7 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     (folder / "text.png").write_text("no picture")
     PIL.Image.new("L", (3, 3)).save(folder / "tiny.png")
     model = tmp_path / "bicubic.safetensors"
-    weights.save(model, evaluate.bicubic())
+    weights.save(model, evaluate.baseline())
     arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
     assert cli.main(arguments) == 1
     told = capsys.readouterr()
@@ -71,7 +71,7 @@ def test_evaluate_prints_lpips_where_asked(tmp_path, data_dir, weights_dir, caps
     photo = data_dir / "Set5" / "butterfly_GT.png"
     (folder / photo.name).write_bytes(photo.read_bytes())
     model, saved = (tmp_path / f"{name}.safetensors" for name in ("bicubic", "scored"))
-    weights.save(model, evaluate.bicubic())
+    weights.save(model, evaluate.baseline())
     arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
     file = str(weights_dir / "lpips" / "lpips_alexnet.npz")
     assert cli.main([*arguments, "--lpips", file, "--save", str(saved)]) == 0

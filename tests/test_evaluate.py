@@ -35,7 +35,7 @@ def butterfly(data_dir):
 
 def test_rows_are_those_of_the_images_and_then_their_mean(butterfly):
     source = source_of(butterfly, butterfly[:100, :120])
-    rows = list(evaluate.evaluate(evaluate.bicubic(), source, [3, 4]))
+    rows = list(evaluate.evaluate(evaluate.baseline(), source, [3, 4]))
     assert [row.image for row in rows] == ["image0", "image1", "mean"] * 2
     golden = json.loads((GOLDEN / "bicubic_psnr.json").read_text())
     expected = golden["Set5"]["butterfly_GT.png"]
@@ -144,7 +144,7 @@ def test_images_too_small_to_measure_are_left_out_and_named(butterfly):
 def test_crops_are_where_bicubic_is_furthest_off(butterfly):
     base, sr, hr = evaluate.crops(toy(), butterfly, 4, side=32)
     assert base.shape == sr.shape == hr.shape == (32, 32, 1)
-    whole, true = evaluate.restore_image(evaluate.bicubic(), butterfly, 4)
+    whole, true = evaluate.restore_image(evaluate.baseline(), butterfly, 4)
     error = (whole - true) ** 2
     blocks = error.reshape(8, 32, 8, 32).sum(axis=(1, 3))
     np.testing.assert_allclose(((base - hr) ** 2).sum(), blocks.max(), rtol=1e-4)
@@ -228,3 +228,35 @@ def test_figures_are_readable_pictures(tmp_path, butterfly):
     for name in ("crops.png", "c.png"):
         pixels = np.asarray(PIL.Image.open(tmp_path / name).convert("RGB"))
         assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
+
+
+def test_the_srgan_papers_rows_stand_beside_ours():
+    def trained(psnr, lpips, **facts):
+        scores = {"Set5": {"x4": {"psnr": psnr, "ssim": 0.8, "lpips": lpips}}}
+        net = models.make("srresnet", blocks=1, width=4)
+        card = weights.make_card(
+            net, color="rgb", scales=[4], trained_on="T91", scores=scores, **facts
+        )
+        return weights.Model(net, {}, card)
+
+    nearest = evaluate.baseline("nearest", color="rgb")
+    nearest.card["scores"] = {"Set5": {"x4": {"psnr": 26.26, "ssim": 0.738}}}
+    gan = {"objective": "adversarial", "loss": "vgg conv5_4"}
+    mse = {"objective": "supervised", "loss": "mse"}
+    named = {
+        "nearest": nearest,
+        "worse": trained(29.0, 0.3, **mse),
+        "better": trained(29.5, 0.25, **mse),
+        "gan": trained(28.0, 0.125, **gan),
+        "fsrcnn_x4": weights.load("fsrcnn_x4"),
+    }
+    lines = report.perceptual(named, ["Set5", "Set14"]).splitlines()
+    assert len(lines) == 2 + 10
+    for wanted in (
+        "| Nearest | nearest | 26.26 / 0.7380 | 26.26 / 0.7552 / 1.28 | - |",
+        "| ESPCN | - | - | 30.76 / 0.8784 / 2.89 | - |",
+        "| SRResNet MSE | better | 29.50 / 0.8000 / 0.2500 | 32.05 / 0.9019 / 3.37 |",
+        "| SRGAN VGG54 | gan | 28.00 / 0.8000 / 0.1250 | 29.40 / 0.8472 / 3.58 | - |",
+        "| SRGAN MSE | - | - | 30.64 / 0.8701 / 3.77 | - | 26.92 / 0.7611 / 3.43 |",
+    ):
+        assert any(line.startswith(wanted) for line in lines), (wanted, lines)
