@@ -138,7 +138,9 @@ def _report(args) -> int:
         report.tradeoff(args.figure, named, args.data[0])
     if args.curves:
         runs = {path.name: logs.read(path) for path in paths}
-        report.curves(args.curves, runs, y=["validation_psnr"])
+        scales = {scale for model in named.values() for scale in model.card["scales"]}
+        names = [f"validation_psnr_x{scale}" for scale in sorted(scales)]
+        report.curves(args.curves, runs, y=names)
     return 0
 
 

@@ -328,14 +328,20 @@ def curves(
     """
     from matplotlib import figure
 
-    fig = figure.Figure(figsize=(5 * len(y), 3.5), layout="constrained")
+    height = max(3.5, 0.25 * len(runs) + 0.5)
+    fig = figure.Figure(figsize=(5 * len(y), height), layout="constrained")
+    lines = {}
     for ax, name in zip(np.ravel(fig.subplots(1, len(y))), y):
-        for label, records in runs.items():
+        for i, (label, records) in enumerate(runs.items()):
             points = [(r["step"], r[name]) for r in records if name in r]
             if points:
-                ax.plot(*zip(*points), ".-", label=label, linewidth=1, markersize=3)
+                style = {"color": f"C{i}", "linestyle": STYLES[i // 10 % len(STYLES)]}
+                (lines[label],) = ax.plot(*zip(*points), marker=".", **style)
         ax.set(xlabel="updates", title=name.replace("_", " "))
         ax.grid(alpha=0.3)
     if len(runs) > 1:
-        fig.legend(*ax.get_legend_handles_labels(), loc="outside right upper")
+        fig.legend(lines.values(), lines, loc="outside right upper")
     fig.savefig(path, dpi=110)
+
+
+STYLES = ("-", "--", ":")  # one for each ten lines, that many colours there are

@@ -149,7 +149,7 @@ def test_report_compares_runs(shipped, tmp_path, capsys):
     for i, run in enumerate(runs.values()):
         run.mkdir()
         weights.save(run / "model.safetensors", weights.load("vdsr"))
-        records = [{"step": k, "validation_psnr": 28.0 + k * i} for k in range(5)]
+        records = [{"step": k, "validation_psnr_x2": 28.0 + k * i} for k in range(5)]
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (run / "metrics.jsonl").write_text(lines)
     figure = tmp_path / "curves.png"
