@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import PIL.Image
 import pytest
 import safetensors.numpy
 from jax.sharding import NamedSharding, PartitionSpec
@@ -173,19 +172,8 @@ def config_of_a_run(name, folders, **settings):
 
 
 @pytest.fixture(scope="module")
-def folders(data_dir, tmp_path_factory):
-    """Three real photographs of 80x80 pixels to train on, one to validate on."""
-    root = tmp_path_factory.mktemp("images")
-    for i, name in enumerate([*["train"] * 3, "validation"], start=11):
-        (root / name).mkdir(exist_ok=True)
-        with PIL.Image.open(data_dir / "T91" / f"t{i}.png") as picture:
-            picture.crop((20, 20, 100, 100)).save(root / name / f"{i}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def started(folders, tmp_path_factory):
-    """The workdir of an SRResNet from nothing."""
+def started(folders, weights_dir, tmp_path_factory):
+    """The workdir of an SRResNet from nothing; with VGG19 and LPIPS at hand."""
     workdir = tmp_path_factory.mktemp("srresnet")
     train.train(config_of_a_run("srresnet", folders), workdir)
     return workdir
