@@ -529,7 +529,12 @@ def _lpips(config: dict) -> dict | None:
     """The params of LPIPS, where a run is measured by it."""
     if config["validation"]["best_by"] != "lpips":
         return None
-    return features.load_lpips(config["perceptual"]["lpips"] or None)
+    try:
+        return features.load_lpips(config["perceptual"]["lpips"] or None)
+    except sources.DataNotFound as error:
+        raise sources.DataNotFound(
+            f"{error} Or do without: validation.best_by='' keeps the newest model."
+        ) from error
 
 
 def _benchmarks(config: dict) -> list[sources.Source]:

@@ -221,6 +221,15 @@ def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
     assert len(said) == 1 and said[0].startswith("Update 3: ")
 
 
+def test_without_lpips_the_way_out_is_told(folders, tmp_path, monkeypatch):
+    for variable in ("JAXSR_WEIGHTS", "JAXSR_DATA", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    config = config_of_a_run("srgan_mse", folders)
+    with pytest.raises(FileNotFoundError, match="best_by='' keeps the newest model"):
+        train.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
