@@ -1,5 +1,6 @@
 """Files and folders through the whole work on files."""
 
+import contextlib
 import logging
 import os
 import pathlib
@@ -450,13 +451,15 @@ def test_what_a_format_cannot_hold_is_said_before_the_work(tmp_path):
     assert "18000x2. Use .png" in failure.reason
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def little_space():
     """No file may grow above 20 kB: what a full disk does, with another number."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:  # before pytest writes its own report
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
@@ -464,9 +467,7 @@ def little_space():
     [(suffix, np.uint8) for suffix in (".png", ".tif", ".jpg", ".webp", ".bmp")]
     + [(".png", np.uint16), (".tif", np.uint16)],
 )
-def test_no_space_left_leaves_no_half_file_and_the_old_one(
-    tmp_path, little_space, suffix, dtype
-):
+def test_no_space_left_leaves_no_half_file_and_the_old_one(tmp_path, suffix, dtype):
     noise = np.random.default_rng(0).random((50, 50, 3)) * np.iinfo(dtype).max
     source = files.Photo(noise.astype(dtype), {}, PIL.Image.Exif())
     files.write(source, tmp_path / "a.png")
@@ -475,7 +476,8 @@ def test_no_space_left_leaves_no_half_file_and_the_old_one(
     old.parent.mkdir()
     old.write_text("of an earlier run")
     options = {"suffix": suffix, "existing": "overwrite"}
-    summary = run([tmp_path], old.parent, 8, **options)
+    with little_space():
+        summary = run([tmp_path], old.parent, 8, **options)
     [(source, reason)] = summary.failed
     assert source.name == "a.png" and "File too large" in reason
     assert [path.name for path in summary.done] == [f"b_x8{suffix}"]
