@@ -68,7 +68,7 @@ def check(config: dict) -> None:
     data = config["data"]
     for name, value, known in (
         ("loss", config["loss"], {*losses.LOSSES, VGG}),
-        ("precision", config["precision"], models.PRECISIONS),
+        ("precision", config["precision"], {*models.PRECISIONS} - {"float16"}),
         ("color", config["color"], image.CHANNELS),
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "pyramid", "random")),

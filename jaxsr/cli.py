@@ -50,13 +50,19 @@ def _evaluate(args) -> int:
     from jaxsr.data import sources
     from jaxsr.published import features
 
+    plain = args.precision == "float32"
     if args.all:
-        if args.scales or args.save or args.lpips is not None:
+        if args.scales or args.save or args.half or args.lpips is not None or not plain:
             raise ValueError(
-                "--scales, --save and --lpips are for one model, not for --all."
+                "--scales, --save, --half, --lpips and --precision are for one model, "
+                "not for --all."
             )
         return _evaluate_all(args)
+    if args.save and not plain:
+        raise ValueError("a model's card has its scores in float32: no --precision.")
     model = weights.load(args.model)
+    if args.half:
+        model = weights.halved(model)
     scales = args.scales or model.card["scales"]
     if not scales:
         raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
@@ -66,8 +72,15 @@ def _evaluate(args) -> int:
         evaluate.measurable(source, scales, lpips=lpips is not None)
         for source in opened
     ]
-    scores = evaluate.compare(model, sets, scales, lpips=lpips)
-    scores = _shown(scores, 2 * len(scales), sets)
+    scores = evaluate.compare(
+        model,
+        sets,
+        scales,
+        lpips=lpips,
+        precision=args.precision,
+        ensemble=args.ensemble,
+    )
+    scores = _shown(scores, (2 + args.ensemble) * len(scales), sets)
     print(report.text(scores, model.card), end="")
     if args.json:
         report.write_json(args.json, scores, card=model.card)
@@ -84,7 +97,8 @@ def _evaluate_all(args) -> int:
     scales = [scale for model in named.values() for scale in model.card["scales"]]
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
     sets = [evaluate.measurable(source, sorted(set(scales))) for source in opened]
-    scores = _shown(evaluate.evaluate_all(named, sets), len(scales), sets)
+    scores = evaluate.evaluate_all(named, sets, ensemble=args.ensemble)
+    scores = _shown(scores, len(scales), sets)
     named = {
         name: evaluate.with_scores(model, scores, name) for name, model in named.items()
     }
@@ -248,9 +262,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
     sub.add_argument("--tile", type=int, help="side in pixels (what is fast)")
-    sub.add_argument(
-        "--precision", default="float32", help="float32, tf32 or bfloat16 (float32)"
-    )
+    precisions = "float32, tf32, bfloat16 or float16 (float32)"
+    sub.add_argument("--precision", default="float32", help=precisions)
     there = sub.add_mutually_exclusive_group()
     there.set_defaults(existing="error")
     for name, help in (
@@ -290,6 +303,17 @@ def _parser() -> argparse.ArgumentParser:
         const="",
         metavar="FILE",
         help="also LPIPS, with the weights in this file ($JAXSR_WEIGHTS/lpips)",
+    )
+    sub.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="also the mean over eight flips and rotations, as NAME+",
+    )
+    sub.add_argument(
+        "--precision", default="float32", help=f"of the network: {precisions}"
+    )
+    sub.add_argument(
+        "--half", action="store_true", help="with the weights rounded to float16"
     )
     sub.add_argument("--json", help="also write every image's score to this file")
     sub.add_argument("--save", help="also write a model, with its scores, to this file")

@@ -80,7 +80,7 @@ def restore_rgb(
     return _as_rgb(sr, pixels, scale, model.card["color"])
 
 
-def _restore(model, pixels, scale):
+def _restore(model, pixels, scale, **options):
     """(sr, hr) in the colour of the model, sr neither clipped nor rounded."""
     color, net = model.card["color"], model.net
     x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input)
@@ -89,7 +89,7 @@ def _restore(model, pixels, scale):
         raise ValueError(
             f"{model.card['network']} enlarges by {net.scale}, not {scale}."
         )
-    return tiling.apply(net, model.variables, x, scale=branch), hr
+    return tiling.apply(net, model.variables, x, scale=branch, **options), hr
 
 
 def _as_y(x, color):
@@ -133,6 +133,8 @@ def evaluate(
     scales: Iterable[int],
     *,
     lpips: dict | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
 ) -> Iterator[Score]:
     """Yields the score of each image, and after each scale the mean over the set.
 
@@ -141,13 +143,19 @@ def evaluate(
         source: the true images.
         scales: integer factors.
         lpips: the params of `perceptual.LPIPS`, to measure that as well.
+        precision: of `models.PRECISIONS`.
+        ensemble: whether of the mean over eight flips and rotations, as `NAME+`.
     """
-    label, color = model.card["network"], model.card["color"]
+    label, color = model.card["network"] + "+" * ensemble, model.card["color"]
+    if precision != "float32":
+        label += f" {precision}"
     for scale in scales:
         rows = []
         for i, name in enumerate(source.names):
             pixels = source.read(i)
-            sr, hr = _restore(model, pixels, scale)
+            sr, hr = _restore(
+                model, pixels, scale, precision=precision, ensemble=ensemble
+            )
             pair = (_as_y(x, color)[None] for x in (sr, hr))
             values = _measure(*pair, border=scale)
             if lpips is not None:
@@ -171,20 +179,34 @@ def with_scores(
 ) -> weights.Model:
     """The model with its means, and how they were measured, on its card.
 
+    Those of its ensemble too, where they were measured.
+
     A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
 
     Args:
         scores: of this model, and maybe of others.
         label: this one's in `scores`; by default its network.
     """
-    means, scores = {}, list(scores)
+    scores, label = list(scores), label or model.card["network"]
+    card = {key: value for key, value in model.card.items() if key != "ensemble"}
+    card |= {
+        "scores": _means(scores, label),
+        "protocol": protocol(scores, model.card["color"]),
+    }
+    if ensemble := _means(scores, f"{label}+"):
+        card["ensemble"] = ensemble
+    return model._replace(card=card)
+
+
+def _means(scores, label):
+    """Data -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, of the means of a label."""
+    means = {}
     for s in scores:
-        if s.image == "mean" and s.network == (label or model.card["network"]):
+        if s.image == "mean" and s.network == label:
             value = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
             value |= {} if s.lpips is None else {"lpips": s.lpips}
             means.setdefault(s.data, {})[f"x{s.scale}"] = value
-    facts = {"scores": means, "protocol": protocol(scores, model.card["color"])}
-    return model._replace(card=model.card | facts)
+    return means
 
 
 def crops(
@@ -210,24 +232,42 @@ def crops(
 def compare(
     model: weights.Model,
     benchmarks: Iterable[sources.Source],
-    scales: Iterable[int],
+    scales: Sequence[int],
     *,
     lpips: dict | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
 ) -> Iterator[Score]:
-    """Yields the scores of bicubic and of a model, set by set."""
+    """Yields the scores of bicubic, of a model and maybe of its ensemble, set by set.
+
+    Bicubic is measured in float32; the other arguments are those of `evaluate`.
+    """
     for source in benchmarks:
-        for scored in (baseline(color=model.card["color"]), model):
-            yield from evaluate(scored, source, scales, lpips=lpips)
+        bicubic = baseline(color=model.card["color"])
+        yield from evaluate(bicubic, source, scales, lpips=lpips)
+        for both in (False, True)[: 1 + ensemble]:
+            yield from evaluate(
+                model, source, scales, lpips=lpips, precision=precision, ensemble=both
+            )
 
 
 def evaluate_all(
-    named: dict[str, weights.Model], benchmarks: Iterable[sources.Source]
+    named: dict[str, weights.Model],
+    benchmarks: Iterable[sources.Source],
+    *,
+    ensemble: bool = False,
 ) -> Iterator[Score]:
-    """Yields the scores of each model, under its name, at the scales of its card."""
+    """Yields the scores of each model, under its name, at the scales of its card.
+
+    Where an `ensemble` is asked for, that of each network as `NAME+` too.
+    """
     for source in benchmarks:
         for name, model in named.items():
-            for score in evaluate(model, source, model.card["scales"]):
-                yield score._replace(network=name)
+            able = ensemble and bool(model.variables)  # an interpolation has none
+            for both in (False, True)[: 1 + able]:
+                scales = model.card["scales"]
+                for score in evaluate(model, source, scales, ensemble=both):
+                    yield score._replace(network=name + "+" * both)
 
 
 @functools.partial(jax.jit, static_argnames="border")

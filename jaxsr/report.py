@@ -101,9 +101,10 @@ def _cell(value):
 
 
 def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
-    """A Markdown table of models: cost, and mean PSNR by their cards, scale by scale.
+    """A Markdown table of models: cost, and mean PSNR / SSIM by their cards, by scale.
 
-    In brackets stands what their papers print. Multiply-adds are as in `networks`.
+    In brackets stands the PSNR that their papers print, and `NAME+` is the mean over
+    eight flips and rotations, where a card has it. Multiply-adds are as in `networks`.
 
     Args:
         named: name -> model.
@@ -115,7 +116,7 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
         count, adds = point.cost.parameters, point.cost.multiply_adds / 1e9
         line = [point.name, f"x{point.scale}", f"{count:,}", f"{adds:,.1f}"]
         for ours, paper in zip(point.ours, point.papers):
-            both = [] if ours is None else [f"{ours:.2f}"]
+            both = [] if ours is None else [_cell((ours["psnr"], ours["ssim"]))]
             both += [] if paper is None else [f"({paper:.2f})"]
             line.append(" ".join(both) or "-")
         lines.append(line)
@@ -138,8 +139,9 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
             for i, p in enumerate(p for p in points if p.scale == scale):
                 x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
                 if ours is not None:
-                    ax.plot(x, ours, "o", color=f"C{i}")
-                    ax.annotate(p.name, (x, ours), (5, 4), textcoords="offset points")
+                    at = x, ours["psnr"]
+                    ax.plot(*at, "o", color=f"C{i}")
+                    ax.annotate(p.name, at, (5, 4), textcoords="offset points")
                 if paper is not None:
                     ax.plot(x, paper, "o", color=f"C{i}", fillstyle="none")
             ax.set(xscale="log", xlabel=kind.replace("_", "-"))
@@ -197,12 +199,12 @@ def _best_of(row, named):
 
 
 class _Point(NamedTuple):
-    """A model at one scale: PSNR in dB on each set, by its card and by its paper."""
+    """A model at one scale: its card's scores on each set, and its paper's PSNR."""
 
     name: str
     scale: int
     cost: catalog.Cost
-    ours: list[float | None]
+    ours: list[dict | None]
     papers: list[float | None]
 
 
@@ -211,15 +213,14 @@ def _points(named, data):
         for scale in card["scales"]:
             branch = scale if hasattr(net, "scales") else None
             cost = catalog.cost(net, image.channels(card["color"]), scale=branch)
-            ours = [card["scores"].get(d, {}).get(f"x{scale}", {}) for d in data]
             papers = [published(card, d, scale) or [None] for d in data]
-            yield _Point(
-                name,
-                scale,
-                cost,
-                [score.get("psnr") for score in ours],
-                [score[0] for score in papers],
-            )
+            papers = [score[0] for score in papers]
+            ours = [card["scores"].get(d, {}).get(f"x{scale}") for d in data]
+            yield _Point(name, scale, cost, ours, papers)
+            if ensemble := card.get("ensemble"):
+                cost = cost._replace(multiply_adds=8 * cost.multiply_adds)
+                ours = [ensemble.get(d, {}).get(f"x{scale}") for d in data]
+                yield _Point(f"{name}+", scale, cost, ours, [None] * len(data))
 
 
 def networks(names: Sequence[str] = ()) -> Iterator[str]:

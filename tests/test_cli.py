@@ -48,6 +48,25 @@ def test_evaluate_prints_the_papers_row(official, data_dir, tmp_path, capsys):
     assert card["scores"]["butterfly"]["x3"]["psnr"] == pytest.approx(29.95, abs=0.02)
 
 
+def test_evaluate_saves_half_as_large_a_file_that_is_as_good(data_dir, tmp_path):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    photo = data_dir / "Set5" / "woman_GT.png"
+    (folder / "woman.png").write_bytes(photo.read_bytes())
+    found = []
+    for flags in ([], ["--half", "--ensemble"]):
+        file = tmp_path / "saved.safetensors"
+        arguments = ["--data", str(folder), "--save", str(file), *flags]
+        assert cli.main(["evaluate", "fsrcnn_x2", *arguments]) == 0
+        tensors = [x for x in jax.tree.leaves(weights.load(file).variables)]
+        assert {x.dtype for x in tensors} == {np.dtype("float32")}
+        card = weights.load(file).card
+        found.append((file.stat().st_size, card["scores"]["few"]["x2"]["psnr"]))
+    (whole, psnr), (half, other) = found
+    assert half < 0.6 * whole and 0 < abs(psnr - other) < 0.01
+    assert card["ensemble"]["few"]["x2"]["psnr"] > psnr
+
+
 def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     folder = tmp_path / "few"
     folder.mkdir()
@@ -80,7 +99,7 @@ def test_evaluate_prints_lpips_where_asked(tmp_path, data_dir, weights_dir, caps
     assert cli.main([*arguments, "--lpips", str(photo)]) == 1
     assert "as LPIPS: the file must end in one of .npz" in capsys.readouterr().err
     assert cli.main(["evaluate", "--all", "--lpips"]) == 1
-    assert "--lpips are for one model" in capsys.readouterr().err
+    assert "--lpips and --precision are for one model" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -122,8 +141,9 @@ def test_all_shipped_models_are_measured_in_one_table(
     order = ["bicubic", "vdsr", "fsrcnn_x2", "bicubic", "vdsr"]
     assert [line[0][2:] for line in lines[2:]] == order
     assert lines[3] == ["| vdsr", "x2", "39", "0.0", lines[2][4]]  # adds nothing
-    assert lines[6] == ["| vdsr", "x4", "39", "0.0", "26.46 |"]
-    assert float(lines[4][4][:-2]) < 10  # black
+    assert lines[6][:4] == ["| vdsr", "x4", "39", "0.0"]
+    assert re.fullmatch(r"26.46 / 0.8\d{3} \|", lines[6][4])
+    assert float(lines[4][4].split()[0]) < 10  # black
     rows = json.loads(scores.read_text())["scores"]
     assert {(r["network"], r["scale"]) for r in rows} == {
         ("bicubic", 2),
@@ -139,7 +159,7 @@ def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
     assert cli.main(["report", "--data", "Set5,B100", "--figure", str(figure)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| bicubic | x2 | 0 | 0.0 | (33.66) | (29.56) |" in lines
-    assert "| vdsr | x2 | 39 | 0.0 | 36.50 (37.53) | (31.90) |" in lines
+    assert "| vdsr | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) | (31.90) |" in lines
     pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 400
 
@@ -157,8 +177,8 @@ def test_report_compares_runs(shipped, tmp_path, capsys):
     assert cli.main([*command, "--curves", str(figure)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if " x2 " in line] == [
-        "| plain | x2 | 39 | 0.0 | 36.50 (37.53) |",
-        "| faster | x2 | 39 | 0.0 | 36.50 (37.53) |",
+        "| plain | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) |",
+        "| faster | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) |",
     ]
     pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
@@ -244,6 +264,9 @@ def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
         (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
         (["evaluate", "--all", "--scales", "2"], "for one model, not for --all"),
         (["evaluate", "--all", "--save", "a"], "for one model, not for --all"),
+        (["evaluate", "--all", "--half"], "for one model, not for --all"),
+        (["evaluate", "a", "--save", "b", "--precision", "tf32"], "no --precision"),
+        (["evaluate", "MODEL", "--precision", "half"], "'tf32'.*got 'half'"),
         (["upscale", "a.png", "--scale", "0.5", "--model", "MODEL"], "at least 1"),
         (["evaluate", "MODEL", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdrs"], "got 'vdrs'"),

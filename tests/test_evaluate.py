@@ -129,6 +129,25 @@ def test_compare_scores_bicubic_beside_the_model(butterfly, color):
     np.testing.assert_allclose(means["vdsr"], means["bicubic"], rtol=1e-5)
 
 
+def test_the_ensemble_and_another_precision_are_measured_under_their_names(butterfly):
+    source, model = source_of(butterfly[:96, :96]), weights.load("fsrcnn_x2")
+    rows = list(evaluate.compare(model, [source], [2], ensemble=True))
+    means = {row.network: row.psnr for row in rows if row.image == "mean"}
+    assert list(means) == ["bicubic", "fsrcnn", "fsrcnn+"]
+    assert means["fsrcnn"] < means["fsrcnn+"] < means["fsrcnn"] + 0.5
+    card = evaluate.with_scores(model, rows).card
+    assert card["ensemble"]["few"]["x2"]["psnr"] == means["fsrcnn+"]
+    assert card["scores"]["few"]["x2"]["psnr"] == means["fsrcnn"]
+    table = report.overview({"net": evaluate.with_scores(model, rows)}, ["few"])
+    plain, ensemble = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert ensemble[0] == "| net+" and f"{means['fsrcnn+']:.2f} / 0." in ensemble[-1]
+    assert float(ensemble[3]) == pytest.approx(8 * float(plain[3]), rel=0.05)
+    assert "ensemble" not in evaluate.with_scores(model, rows[:4]).card
+    (row, _) = evaluate.evaluate(model, source, [2], precision="float16")
+    assert row.network == "fsrcnn float16"
+    assert 0 < abs(row.psnr - means["fsrcnn"]) < 0.05
+
+
 def test_images_too_small_to_measure_are_left_out_and_named(butterfly):
     source = source_of(butterfly[:20, :90], butterfly)
     assert evaluate.measurable(source, [2, 4]).names == source.names

@@ -65,6 +65,7 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
 # name -> (jax_default_matmul_precision, dtype of the activations)
 PRECISIONS = {
     "bfloat16": ("default", "bfloat16"),
+    "float16": ("default", "float16"),  # its gradients vanish: not for training
     "float32": ("highest", "float32"),
     "tf32": ("tensorfloat32", "float32"),
 }

@@ -34,7 +34,7 @@ class Model(NamedTuple):
     of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
     -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256
     of config and data, or of the file it was imported from. It may hold more, as the
-    "protocol" of the scores.
+    "protocol" of the scores, and "ensemble", those of its mean over eight symmetries.
     """
 
     net: nn.Module
@@ -108,6 +108,12 @@ def _multiply_adds(card: dict, scale: int) -> int:
     net = _net(card)
     branch = scale if hasattr(net, "scales") else None
     return catalog.cost(net, image.channels(card["color"]), scale=branch).multiply_adds
+
+
+def halved(model: Model) -> Model:
+    """The model with its variables rounded to float16: its file is half as large."""
+    variables = jax.tree.map(lambda x: x.astype(jnp.float16), model.variables)
+    return model._replace(variables=variables)
 
 
 def save(path: str | os.PathLike, model: Model) -> None:
