@@ -46,10 +46,11 @@ def _compare(args) -> int:
 
 
 def _evaluate(args) -> int:
-    from jaxsr import evaluate, report, weights
+    from jaxsr import evaluate, models, report, weights
     from jaxsr.data import sources
     from jaxsr.published import features
 
+    models.check_precision(args.precision)
     plain = args.precision == "float32"
     if args.all:
         if args.scales or args.save or args.half or args.lpips is not None or not plain:
