@@ -1,12 +1,9 @@
 """The training loop: the only place that compiles the step, logs and saves."""
 
-import contextlib
-import fcntl
 import itertools
 import logging
 import os
 import pathlib
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,26 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 from clu import parameter_overview
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr import (
     build,
     checkpoint,
     evaluate,
-    files,
     image,
     logs,
     models,
     optim,
+    process,
     report,
+    results,
     weights,
 )
 from jaxsr import step as steps
-from jaxsr.data import patches, sources
-from jaxsr.published import features
-
-MODEL = "model.safetensors"  # in the workdir
+from jaxsr.data import patches
 
 # What the best model is told by -> whether more of it is better.
 SIGNS = {"psnr": 1, "lpips": -1}
@@ -78,40 +72,26 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     workdir = pathlib.Path(workdir)
     run = _Run(config, workdir, origin or {})
     build.claim(workdir, run.identity)
-    with _alone(workdir):
+    with process.alone(workdir):
         run.restore()
-        with _Interrupt() as interrupt:
+        with process.Interrupt() as interrupt:
             try:
                 run.go(interrupt)
             finally:
                 checkpoint.close(run.manager)
         if interrupt.number:
-            _say(f"Saved at update {run.step}. The same command goes on from there.")
+            process.say(
+                f"Saved at update {run.step}. The same command goes on from there."
+            )
             raise SystemExit(128 + interrupt.number)
         left_out = run.source.left_out + run.validation.left_out
         if jax.process_index() == 0:
-            left_out += finish(config, workdir, run.validation)
+            left_out += results.finish(config, workdir, run.validation)
         if left_out := dict.fromkeys(left_out):
-            _say("\n".join([f"Done, but {len(left_out)} images left out:", *left_out]))
-            raise SystemExit(1)
-
-
-@contextlib.contextmanager
-def _alone(workdir: pathlib.Path):
-    """Lets no second run into a workdir."""
-    if jax.process_index() != 0:
-        yield
-        return
-    with open(workdir / ".lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another process is training in {workdir}.") from error
-        except OSError as error:  # some network file systems cannot
-            logging.warning(
-                "%s cannot be locked (%s): start no second run.", workdir, error
+            process.say(
+                "\n".join([f"Done, but {len(left_out)} images left out:", *left_out])
             )
-        yield
+            raise SystemExit(1)
 
 
 def make_update(
@@ -150,13 +130,14 @@ class _Run:
             config["data"], config["validation"]["name"], self.net.input
         )
         scales = config["data"]["scales"]
-        self.lpips = _lpips(config)
+        self.lpips = results.load_lpips(config)
         self.validation = evaluate.measurable(
             self.validation, scales, lpips=self.lpips is not None
         )
         for reason in self.source.left_out + self.validation.left_out:
-            _say(f"Left out: {reason}")
-        _benchmarks(config)  # what is wrong with them now, not after the training
+            process.say(f"Left out: {reason}")
+        # What is wrong with them now, not after the training.
+        results.open_benchmarks(config)
         self.identity = build.identity(config, self.source, self.validation)
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
@@ -206,15 +187,15 @@ class _Run:
         self.log = None
         if jax.process_index() == 0:
             self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
-        _say(parameter_overview.get_parameter_overview(self.variables["params"]))
-        _say(
+        process.say(parameter_overview.get_parameter_overview(self.variables["params"]))
+        process.say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
             f"{jax.device_count()} x {jax.devices()[0].device_kind}; "
             f"{self.total} updates, {self.step} of them done."
         )
 
-    def go(self, interrupt: "_Interrupt") -> None:
+    def go(self, interrupt: process.Interrupt) -> None:
         """Updates until the end, a signal, or a loss that is not finite."""
         inputs = self.feed.inputs(self.step, self.total - self.step)
         data = jax.device_put(self.feed.data, self.replicated)
@@ -229,7 +210,7 @@ class _Run:
         )
         if self._is_due() and not self._is_validated():
             self._keep(self._validate(interrupt))
-            if stop := _agree(interrupt.number, False)[0]:
+            if stop := process.agree(interrupt.number, False)[0]:
                 interrupt.number = stop
                 return
         with self.bar:
@@ -246,7 +227,7 @@ class _Run:
                     self._read(pending)
                     pending, scores = None, self._validate(interrupt)
                 waited = time.monotonic() - saved_at
-                stop, late = _agree(
+                stop, late = process.agree(
                     interrupt.number, waited > 60 * self.config["checkpoint"]["minutes"]
                 )
                 if stop or late or due:
@@ -281,11 +262,11 @@ class _Run:
                     r["step"] == self.step and "validation_psnr" in r for r in records
                 )
             )
-        return bool(_from_first(done))
+        return bool(process.from_first(done))
 
     def _has_model(self) -> bool:
         try:
-            weights.load(self.workdir / MODEL)
+            weights.load(self.workdir / weights.MODEL)
         except (FileNotFoundError, ValueError):
             return False
         return True
@@ -326,7 +307,7 @@ class _Run:
                 record |= self._pace()
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
-                    _say(f"update {step + i + 1}: loss {record['loss']:.4g}")
+                    process.say(f"update {step + i + 1}: loss {record['loss']:.4g}")
         for name, (count, text) in ALARMS.items():
             if count in metrics.get(name, ()):
                 logging.warning("Update %d: %s", step + len(finite), text)
@@ -345,7 +326,7 @@ class _Run:
         seconds = [record.get("seconds", 0.0) for record in logs.read(self.workdir)]
         return (sum(seconds) + time.monotonic() - self.since[1]) / 3600
 
-    def _validate(self, interrupt: "_Interrupt") -> dict[str, float]:
+    def _validate(self, interrupt: process.Interrupt) -> dict[str, float]:
         """Mean scores of the validation images, PSNR in dB in all and by scale.
 
         Empty if interrupted; all but "validation_psnr" on the first process alone.
@@ -371,7 +352,7 @@ class _Run:
                     values = [getattr(row, name) for row in means]
                     if None not in values:
                         scores[f"validation_{name}"] = float(np.mean(values))
-        psnr = float(_from_first(scores.get("validation_psnr", np.nan)))
+        psnr = float(process.from_first(scores.get("validation_psnr", np.nan)))
         if np.isnan(psnr):
             return {}
         if self.config["plateau"].get("of") == "validation":
@@ -391,7 +372,7 @@ class _Run:
         value = SIGNS[by] * scores[f"validation_{by}"] if by and scores else None
         if not by or self.best is None or (value is not None and value > self.best):
             self.best = value
-            weights.save(self.workdir / MODEL, self._model(scores))
+            weights.save(self.workdir / weights.MODEL, self._model(scores))
         if scores:
             crops = self._crops()
             strip = np.concatenate(crops[0], axis=1)[None]
@@ -406,7 +387,7 @@ class _Run:
             found = [f"{scores['validation_psnr']:.3f} dB"]
             if "validation_lpips" in scores:
                 found.append(f"LPIPS {scores['validation_lpips']:.4f}")
-            _say(
+            process.say(
                 f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
                 f"{self.validation.name} {', '.join(found)}"
             )
@@ -444,7 +425,7 @@ class _Run:
     def _best_so_far(self) -> float | None:
         """How good the model so far is on the validation images of now, if known."""
         try:
-            card = weights.load(self.workdir / MODEL).card
+            card = weights.load(self.workdir / weights.MODEL).card
         except FileNotFoundError:
             return None
         except ValueError as error:
@@ -454,124 +435,3 @@ class _Run:
         by = self.config["validation"]["best_by"]
         same = validation.get("data") == self.validation.name
         return SIGNS[by] * validation[by] if same and by in validation else None
-
-
-class _Interrupt:
-    """Notes SIGINT and SIGTERM, so that the loop can save and leave."""
-
-    def __enter__(self):
-        self.number = 0
-        self._before = {
-            number: signal.signal(number, self._note)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def _note(self, number, frame):
-        if self.number:
-            raise KeyboardInterrupt
-        self.number = number
-        # Neither print nor an error: the loop may be printing, or its reader be gone.
-        with contextlib.suppress(OSError):
-            os.write(2, b"\nSaving, then leaving; a second signal leaves at once.\n")
-
-    def __exit__(self, *exception):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-def finish(
-    config: dict, workdir: pathlib.Path, validation: sources.Source
-) -> tuple[str, ...]:
-    """Scores the run's model on the benchmark sets at hand and shows the table.
-
-    Where none is, it is scored on the validation images.
-
-    Returns what is wrong with images that were left out.
-    """
-    path = workdir / MODEL
-    model = weights.load(path)
-    benchmarks = _benchmarks(config) or [validation]
-    scales = config["data"]["scales"]
-    lpips = _lpips(config)
-    benchmarks = [
-        evaluate.measurable(source, scales, lpips=lpips is not None)
-        for source in benchmarks
-    ]
-    left_out = tuple(reason for source in benchmarks for reason in source.left_out)
-    scored = set(model.card["scores"])
-    if scored == {b.name for b in benchmarks} and (workdir / "results.md").exists():
-        _say((workdir / "results.md").read_text())
-        return left_out
-    rows = evaluate.compare(model, benchmarks, scales, lpips=lpips)
-    total = 2 * len(scales) * sum(len(source.names) + 1 for source in benchmarks)
-    scores = list(tqdm.tqdm(rows, "scoring", total, leave=False, disable=None))
-    model = evaluate.with_scores(model, scores)
-    text = report.text(scores, model.card)
-    report.write_json(workdir / "results.json", scores, card=model.card)
-    source = benchmarks[0]
-    pixels = [source.read(i) for i in range(min(4, len(source.names)))]
-    report.crops(
-        workdir / "crops.png",
-        [evaluate.crops(model, p, max(scales), side=64) for p in pixels],
-        titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
-    )
-    runs = {workdir.name: logs.read(workdir)}
-    curves = ["loss", "validation_psnr"] + ["validation_lpips"] * (lpips is not None)
-    report.curves(workdir / "curves.png", runs, y=curves)
-    files.write_text(workdir / "results.md", text)
-    weights.save(path, model)
-    _say(text)
-    return left_out
-
-
-def _lpips(config: dict) -> dict | None:
-    """The params of LPIPS, where a run is measured by it."""
-    if config["validation"]["best_by"] != "lpips":
-        return None
-    try:
-        return features.load_lpips(config["perceptual"]["lpips"] or None)
-    except sources.DataNotFound as error:
-        raise sources.DataNotFound(
-            f"{error} Or do without: validation.best_by='' keeps the newest model."
-        ) from error
-
-
-def _benchmarks(config: dict) -> list[sources.Source]:
-    """The benchmark sets of a config that are on this machine."""
-    found = []
-    for name in config["evaluation"]["sets"]:
-        try:
-            found.append(sources.open_source(name, config["data"]["dir"] or None))
-        except sources.DataNotFound as error:
-            _say(f"Not in the table of results: {error}")
-    return found
-
-
-def _agree(number: int, late: bool) -> tuple[int, bool]:
-    """The signal and the need to save, if any process has them."""
-    if jax.process_count() > 1:
-        flags = multihost_utils.process_allgather(np.array([number, int(late)]))
-        number, late = flags.max(axis=0).tolist()
-    return int(number), bool(late)
-
-
-def _from_first(value):
-    """The first process's value, on every process."""
-    if jax.process_count() > 1:
-        value = multihost_utils.broadcast_one_to_all(np.asarray(value))
-    return value
-
-
-def _say(text: str) -> None:
-    """Prints above the progress bar, on the first process.
-
-    Where nobody reads any more (Ctrl-C also ends the `tee` of a pipe), saving goes on.
-    """
-    if jax.process_index() != 0:
-        return
-    try:
-        tqdm.tqdm.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

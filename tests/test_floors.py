@@ -13,6 +13,7 @@ FLOORS = {
     "files": 0,
     "image": 0,
     "perceptual": 0,
+    "process": 0,
     "models": 1,
     "losses": 1,
     "metrics": 1,
@@ -31,9 +32,10 @@ FLOORS = {
     "build": 4,
     "report": 5,
     "comparison": 5,
-    "train": 6,
-    "cli": 7,
-    "main": 8,
+    "results": 6,
+    "train": 7,
+    "cli": 8,
+    "main": 9,
 }
 # Beside a folder's own files, these import from their own floor.
 SAME_FLOOR = {("step", "objectives")}

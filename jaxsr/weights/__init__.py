@@ -22,6 +22,7 @@ from jaxsr.models import catalog
 
 FOLDER = pathlib.Path(__file__).parent
 SUFFIX = ".safetensors"
+MODEL = f"model{SUFFIX}"  # in a run directory
 # quality -> the multiply-adds that it may take for 1280x720 pixels
 QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
 
@@ -132,7 +133,7 @@ def load(name_or_path: str | os.PathLike) -> Model:
 
     Args:
         name_or_path: one of `shipped()` (as a string; a pathlib.Path never is), a
-            .safetensors file, or a run directory that holds model.safetensors.
+            .safetensors file, or a run directory that holds `MODEL`.
 
     Raises:
         FileNotFoundError: where it is none of these.
@@ -186,11 +187,11 @@ def _find(name_or_path):
         return FOLDER / f"{name_or_path}{SUFFIX}"
     path = pathlib.Path(name_or_path)
     if path.is_dir():
-        path = path / f"model{SUFFIX}"
+        path = path / MODEL
     if not path.is_file():
         raise FileNotFoundError(
             f"A model must be one of the shipped {shipped()}, a {SUFFIX} file, or a "
-            f"run directory that holds model{SUFFIX}; got {str(name_or_path)!r}."
+            f"run directory that holds {MODEL}; got {str(name_or_path)!r}."
         )
     return path
 

@@ -1,0 +1,85 @@
+"""A training process: its signals, its lock, what the others say, its terminal."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import pathlib
+import signal
+import sys
+
+import jax
+import numpy as np
+import tqdm
+from jax.experimental import multihost_utils
+
+
+@contextlib.contextmanager
+def alone(workdir: pathlib.Path):
+    """Lets no second run into a workdir."""
+    if jax.process_index() != 0:
+        yield
+        return
+    with open(workdir / ".lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is training in {workdir}.") from error
+        except OSError as error:  # some network file systems cannot
+            logging.warning(
+                "%s cannot be locked (%s): start no second run.", workdir, error
+            )
+        yield
+
+
+class Interrupt:
+    """Notes SIGINT and SIGTERM, so that the loop can save and leave."""
+
+    def __enter__(self):
+        self.number = 0
+        self._before = {
+            number: signal.signal(number, self._note)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def _note(self, number, frame):
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+        # Neither print nor an error: the loop may be printing, or its reader be gone.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nSaving, then leaving; a second signal leaves at once.\n")
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def agree(number: int, late: bool) -> tuple[int, bool]:
+    """The signal and the need to save, if any process has them."""
+    if jax.process_count() > 1:
+        flags = multihost_utils.process_allgather(np.array([number, int(late)]))
+        number, late = flags.max(axis=0).tolist()
+    return int(number), bool(late)
+
+
+def from_first(value):
+    """The first process's value, on every process."""
+    if jax.process_count() > 1:
+        value = multihost_utils.broadcast_one_to_all(np.asarray(value))
+    return value
+
+
+def say(text: str) -> None:
+    """Prints above the progress bar, on the first process.
+
+    Where nobody reads any more (Ctrl-C also ends the `tee` of a pipe), saving goes on.
+    """
+    if jax.process_index() != 0:
+        return
+    try:
+        tqdm.tqdm.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
