@@ -1,16 +1,13 @@
-"""A config -> the pieces of a run, and whether a directory is that run's.
+"""A config -> the pieces of a run.
 
 A name in a config is a key of some table, and a wrong one is answered with the right
 ones.
 """
 
 import functools
-import hashlib
 import inspect
-import json
 import logging
 import os
-import pathlib
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -19,7 +16,7 @@ import numpy as np
 import optax
 from flax import traverse_util
 
-from jaxsr import files, image, losses, models, objectives, optim, perceptual, weights
+from jaxsr import image, losses, models, objectives, optim, perceptual, weights
 from jaxsr import step as steps
 from jaxsr.data import fetching, patches, sources
 from jaxsr.models import discriminator
@@ -33,21 +30,6 @@ ENLARGING = ("deconv", "up_")
 # network.
 ADVERSARIAL = "adversarial"
 VGG = "vgg"
-
-# Settings that a run may be gone on with changed: none alters what an update computes.
-FREE = (
-    "checkpoint",
-    "data.backend",
-    "data.dir",
-    "data.name",  # what images it has, by name and size, is compared
-    "data.strict",
-    "evaluation",
-    "log_every",
-    "perceptual.lpips",
-    "perceptual.weights",
-    "updates_per_dispatch",
-    "validation",
-)
 
 
 def use_cores(batch: int) -> None:
@@ -437,55 +419,3 @@ def warm_start(
     if left:
         logging.warning("%s gives all but %s.", path, ", ".join(left))
     return traverse_util.unflatten_dict(flat | taken, sep="/")
-
-
-def identity(config: dict, source: sources.Source, validation: sources.Source) -> dict:
-    """Setting -> value of all that makes a run what it is, its data included."""
-    free = FREE
-    if config["schedule"]["name"] != "cosine":
-        free += ("epochs",)  # then more epochs just go on
-    if config["plateau"].get("of") == "validation":
-        free = tuple(name for name in free if name != "validation")
-    settings = {
-        key: value
-        for key, value in _flat(config)
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
-    }
-    settings["data.digest"] = sources.digest(source)
-    if config["plateau"].get("of") == "validation":
-        settings["validation.digest"] = sources.digest(validation)
-    return json.loads(json.dumps(settings))
-
-
-def digest(identity: dict) -> str:
-    """SHA-256, in hex, of what makes a run what it is."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def claim(workdir: pathlib.Path, identity: dict) -> None:
-    """Writes into a new workdir whose run it is, or checks that it is this one's."""
-    path = workdir / "config.json"
-    if not path.exists():
-        if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, json.dumps(identity, indent=1) + "\n")
-        return
-    theirs = json.loads(path.read_text())
-    differing = [
-        f"{key}: {theirs.get(key)!r} there, {identity.get(key)!r} now"
-        for key in sorted(identity.keys() | theirs.keys())
-        if identity.get(key) != theirs.get(key)
-    ]
-    if differing:
-        raise ValueError(
-            f"{workdir} belongs to another run ({'; '.join(differing)}). Give another "
-            "--workdir, or the settings of that run."
-        )
-
-
-def _flat(config, prefix=""):
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

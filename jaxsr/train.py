@@ -19,6 +19,7 @@ from jaxsr import (
     build,
     checkpoint,
     evaluate,
+    identity,
     image,
     logs,
     models,
@@ -71,7 +72,7 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     config = config.to_dict()
     workdir = pathlib.Path(workdir)
     run = _Run(config, workdir, origin or {})
-    build.claim(workdir, run.identity)
+    identity.claim(workdir, run.settings)
     with process.alone(workdir):
         run.restore()
         with process.Interrupt() as interrupt:
@@ -138,7 +139,7 @@ class _Run:
             process.say(f"Left out: {reason}")
         # What is wrong with them now, not after the training.
         results.open_benchmarks(config)
-        self.identity = build.identity(config, self.source, self.validation)
+        self.settings = identity.settings_of(config, self.source, self.validation)
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
         self.tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
@@ -409,7 +410,7 @@ class _Run:
             scales=list(self.config["data"]["scales"]),
             trained_on=self.source.name,
             step=self.step,
-            digest=build.digest(self.identity),
+            digest=identity.digest(self.settings),
             objective=self.config["objective"]["name"],
             loss=build.loss_name(self.config),
             validation={"data": self.validation.name}

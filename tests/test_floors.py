@@ -29,6 +29,7 @@ FLOORS = {
     "jobs": 4,
     "logs": 3,
     "evaluate": 4,
+    "identity": 3,
     "build": 4,
     "report": 5,
     "comparison": 5,

@@ -1,0 +1,79 @@
+"""What makes a run what it is, and whether a directory is that run's."""
+
+import hashlib
+import json
+import pathlib
+
+import jax
+
+from jaxsr import files
+from jaxsr.data import sources
+
+# Settings that a run may be gone on with changed: none alters what an update computes.
+FREE = (
+    "checkpoint",
+    "data.backend",
+    "data.dir",
+    "data.name",  # what images it has, by name and size, is compared
+    "data.strict",
+    "evaluation",
+    "log_every",
+    "perceptual.lpips",
+    "perceptual.weights",
+    "updates_per_dispatch",
+    "validation",
+)
+
+
+def settings_of(
+    config: dict, source: sources.Source, validation: sources.Source
+) -> dict:
+    """Setting -> value of all that makes a run what it is, its data included."""
+    free = FREE
+    if config["schedule"]["name"] != "cosine":
+        free += ("epochs",)  # then more epochs just go on
+    if config["plateau"].get("of") == "validation":
+        free = tuple(name for name in free if name != "validation")
+    settings = {
+        key: value
+        for key, value in _flat(config)
+        if not any(key == name or key.startswith(f"{name}.") for name in free)
+    }
+    settings["data.digest"] = sources.digest(source)
+    if config["plateau"].get("of") == "validation":
+        settings["validation.digest"] = sources.digest(validation)
+    return json.loads(json.dumps(settings))
+
+
+def digest(settings: dict) -> str:
+    """SHA-256, in hex, of what makes a run what it is."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def claim(workdir: pathlib.Path, settings: dict) -> None:
+    """Writes into a new workdir whose run it is, or checks that it is this one's."""
+    path = workdir / "config.json"
+    if not path.exists():
+        if jax.process_index() == 0:
+            workdir.mkdir(parents=True, exist_ok=True)
+            files.write_text(path, json.dumps(settings, indent=1) + "\n")
+        return
+    theirs = json.loads(path.read_text())
+    differing = [
+        f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} now"
+        for key in sorted(settings.keys() | theirs.keys())
+        if settings.get(key) != theirs.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"{workdir} belongs to another run ({'; '.join(differing)}). Give another "
+            "--workdir, or the settings of that run."
+        )
+
+
+def _flat(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
