@@ -60,7 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.validation.best_by = "psnr"  # or "lpips"; "" keeps the newest model
 
     config.checkpoint = ml_collections.ConfigDict()
-    config.checkpoint.minutes = 5.0  # between two
+    config.checkpoint.minutes = 1.0  # between two
     config.checkpoint.keep = 3  # the newest, beside the best by validation
 
     config.evaluation = ml_collections.ConfigDict()
