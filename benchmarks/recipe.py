@@ -1,5 +1,6 @@
-"""The training update of experiments/vdsr.py, as train.py makes it."""
+"""The training update of an experiment, as train.py makes it."""
 
+import importlib
 import pathlib
 import sys
 from collections.abc import Callable
@@ -7,21 +8,27 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxsr import build, models, train
+from jaxsr import build, image, models, train
 from jaxsr import step as steps
 from jaxsr.data import patches, sources
 
 
 def make_config(
-    backend: str, data: str, *, batch: int, depth: int, precision: str = "float32"
+    backend: str,
+    data: str,
+    experiment: str = "vdsr",
+    *,
+    batch: int | None = None,
+    precision: str = "float32",
+    **fields,
 ) -> dict:
-    """The experiment's settings, with these put in."""
+    """The experiment's settings, with these and fields of its network put in."""
     sys.path.append(str(pathlib.Path(__file__).parents[1]))
-    from experiments import vdsr
-
-    config = vdsr.get_config().to_dict()
-    config["data"] |= {"backend": backend, "name": data, "batch": batch}
-    config["network"] |= {"depth": depth}
+    module = importlib.import_module(f"experiments.{experiment}")
+    config = module.get_config().to_dict()
+    config["data"] |= {"backend": backend, "name": data}
+    config["data"] |= {"batch": batch} if batch else {}
+    config["network"] |= fields
     config["precision"] = precision
     return config
 
@@ -44,7 +51,8 @@ def make_update(
     train_step = steps.make_train_step(build.make_objective(config), tx)
     update, replicated, sharded = train.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
-    variables = net.init(jax.random.key(0), jnp.zeros([1, side, side, 1]))
+    x = jnp.zeros([1, side, side, image.channels(config["color"])])
+    variables = net.init(jax.random.key(0), x)
     state = jax.device_put(steps.init_state(variables, tx), replicated)
     data = jax.device_put(feed.data, replicated)
 
