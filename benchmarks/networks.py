@@ -5,7 +5,6 @@ matrices in the same rounds, whose speed is taken for the peak.
 """
 
 import argparse
-import itertools
 import pathlib
 
 import jax
@@ -18,24 +17,6 @@ from jaxsr import build, models
 FILES = (pathlib.Path(__file__).parents[1] / "experiments").glob("*.py")
 # The recipe of each network's paper.
 PAPERS = sorted(p.stem for p in FILES if p.stem in models.MODELS)
-
-
-def make_run(config: dict, updates: int):
-    """What makes that many updates and waits for them; and an update's operations."""
-    update, put, state, data, feed = recipe.make_update(config)
-    stream = feed.inputs(0, 10**6)
-    inputs = put(itertools.islice(stream, updates))
-    # Of the program as it is written: what a library computes in its place (cuDNN's
-    # convolutions) counts too. The body of the loop over updates counts once.
-    operations = update.lower(state, data, inputs).cost_analysis()["flops"]
-
-    def run():
-        nonlocal state
-        inputs = put(itertools.islice(stream, updates))
-        state, metrics = update(state, data, inputs)
-        jax.block_until_ready((state, metrics))
-
-    return run, operations
 
 
 def main():
@@ -63,7 +44,7 @@ def main():
         # Batches of several scales cannot be stacked.
         several = len(config["data"]["scales"]) > 1
         updates = 1 if on_cpu or several else args.updates
-        run, operations = make_run(config, updates)
+        run, operations = recipe.make_run(config, updates)
         contenders = {
             "update": paired.timed(run),
             "product": paired.timed(lambda: product(a, a).block_until_ready()),

@@ -1,6 +1,7 @@
 """The training update of an experiment, as train.py makes it."""
 
 import importlib
+import itertools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -60,3 +61,25 @@ def make_update(
         return jax.device_put(patches.stack(inputs), sharded)
 
     return update, put, state, data, feed
+
+
+def make_run(config: dict, updates: int) -> tuple[Callable[[], None], float]:
+    """What makes that many updates and waits for them; and one update's operations.
+
+    The operations are those of the program as it is written: what a library computes in
+    its place (cuDNN's convolutions) counts too. The body of a loop counts once.
+    """
+    update, put, state, data, feed = make_update(config)
+    stream = feed.inputs(0, 10**9)
+
+    def take():
+        return put(itertools.islice(stream, updates))
+
+    operations = update.lower(state, data, take()).cost_analysis()["flops"]
+
+    def run():
+        nonlocal state
+        state, metrics = update(state, data, take())
+        jax.block_until_ready((state, metrics))
+
+    return run, operations

@@ -13,20 +13,6 @@ import torch
 from jaxsr import build, models
 
 
-def make_ours(config: dict, updates: int) -> Callable[[], None]:
-    """Runs that many updates in one dispatch, their patches cut on the device."""
-    update, put, state, data, feed = recipe.make_update(config)
-    stream = feed.inputs(0, 10**9)
-
-    def run():
-        nonlocal state
-        inputs = put(itertools.islice(stream, updates))
-        state, metrics = update(state, data, inputs)
-        jax.block_until_ready((state, metrics))
-
-    return run
-
-
 def make_theirs(config: dict, updates: int, device: str) -> Callable[[], None]:
     """The same in PyTorch, on one batch that already lies on the device."""
     batch, patch = config["data"]["batch"], config["data"]["patch"]
@@ -114,7 +100,9 @@ def main():
     torch.backends.cudnn.allow_tf32 = not precise
     torch.backends.cudnn.benchmark = True
 
-    ours = make_ours(config, updates)  # sets the precision of JAX's products too
+    ours, _ = recipe.make_run(
+        config, updates
+    )  # sets the precision of JAX's products too
     side = 2048 if device == "cpu" else 8192
     products = make_products(side, models.PRECISIONS[args.precision][1], device)
     theirs = "PyTorch, channels_last" + ", compiled" * (device == "cuda")
