@@ -100,9 +100,8 @@ def main():
     torch.backends.cudnn.allow_tf32 = not precise
     torch.backends.cudnn.benchmark = True
 
-    ours, _ = recipe.make_run(
-        config, updates
-    )  # sets the precision of JAX's products too
+    # Sets the precision of JAX's products too.
+    ours, _ = recipe.make_run(config, updates)
     side = 2048 if device == "cpu" else 8192
     products = make_products(side, models.PRECISIONS[args.precision][1], device)
     theirs = "PyTorch, channels_last" + ", compiled" * (device == "cuda")
