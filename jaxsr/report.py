@@ -224,10 +224,11 @@ def _points(named, data):
 
 
 def networks(names: Sequence[str] = ()) -> Iterator[str]:
-    """Yields the lines of a Markdown table of networks and their papers' variants.
+    """Yields the lines of a Markdown table of networks: the papers' and those shipped.
 
     Multiply-adds, in billions, are those of an image of 1280x720 made from what the
-    network takes; the halo is in pixels of its input. Last are the shipped models.
+    network takes; the halo is in pixels of its input. Last are the names of the shipped
+    models.
 
     Args:
         names: of `models.MODELS`; without any, all.
@@ -240,8 +241,13 @@ def networks(names: Sequence[str] = ()) -> Iterator[str]:
     yield _line(header)
     yield _line(["---"] * len(header))
     for name, entry in catalog.CATALOG.items():
-        for fields in entry.variants if not names or name in names else ():
-            net = models.make(name, **fields)
+        if names and name not in names:
+            continue
+        nets = {models.make(name, **fields): fields for fields in entry.variants}
+        for net in shipped.values():
+            if models.name_of(net) == name:
+                nets.setdefault(net, _own_fields(net))
+        for net, fields in nets.items():
             costs = {
                 scale: catalog.cost(net, image.channels(entry.color), scale=scale)
                 for scale in getattr(net, "scales", [None])
@@ -262,6 +268,16 @@ def networks(names: Sequence[str] = ()) -> Iterator[str]:
                     ", ".join(key for key, other in shipped.items() if other == net),
                 ]
             )
+
+
+def _own_fields(net):
+    """The fields of a network that are not its paper's, and its scale."""
+    defaults = models.fields_of(type(net))
+    return {
+        name: value
+        for name, value in models.fields_of(net).items()
+        if value != defaults[name] or name == "scale"
+    }
 
 
 def _line(cells: list[str]) -> str:

@@ -297,6 +297,14 @@ def test_models_lists_what_the_papers_networks_cost(capsys):
     assert "got 'vdrs'" in capsys.readouterr().err
 
 
+def test_models_lists_shipped_ones_that_are_no_papers(shipped, capsys):
+    assert cli.main(["models", "vdsr", "fsrcnn"]) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    trained = {line[1]: line[-1].rstrip("| ") for line in lines[2:] if line[0] != ""}
+    assert trained["depth=2, width=2"] == "vdsr" and trained["scale=2"] == "fsrcnn_x2"
+    assert len(lines) == 2 + 6 + 3
+
+
 def test_the_command_is_installed():
     out = subprocess.run(
         [sys.executable, "-m", "jaxsr.cli", "--help"], capture_output=True, text=True
