@@ -133,20 +133,22 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
     points = [p for p in _points(named, [data]) if p.cost.parameters]
     scales = sorted({p.scale for p in points})
     fig = figure.Figure(figsize=(9, 3 * len(scales)), layout="constrained")
-    grid = fig.subplots(len(scales), len(catalog.Cost._fields), squeeze=False)
+    kinds = catalog.Cost._fields
+    grid = fig.subplots(len(scales), len(kinds), squeeze=False, sharex="col")
     for row, scale in zip(grid, scales):
-        for ax, kind in zip(row, catalog.Cost._fields):
+        for ax, kind in zip(row, kinds):
             for i, p in enumerate(p for p in points if p.scale == scale):
                 x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
                 if ours is not None:
                     at = x, ours["psnr"]
                     ax.plot(*at, "o", color=f"C{i}")
-                    ax.annotate(p.name, at, (5, 4), textcoords="offset points")
+                    where = {"textcoords": "offset points", "ha": "center"}
+                    ax.annotate(p.name, at, (0, 6), **where)
                 if paper is not None:
                     ax.plot(x, paper, "o", color=f"C{i}", fillstyle="none")
             ax.set(xscale="log", xlabel=kind.replace("_", "-"))
             ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
-            ax.margins(x=0.25, y=0.15)
+            ax.margins(x=0.2, y=0.2)
             ax.grid(alpha=0.3)
     fig.savefig(path, dpi=110)
 
