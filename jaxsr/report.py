@@ -103,8 +103,9 @@ def _cell(value):
 def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
     """A Markdown table of models: cost, and mean PSNR / SSIM by their cards, by scale.
 
-    In brackets stands the PSNR that their papers print, and `NAME+` is the mean over
-    eight flips and rotations, where a card has it. Multiply-adds are as in `networks`.
+    In brackets stands the PSNR that their papers print, also beside a smaller network.
+    `NAME+` is the mean over eight flips and rotations, where a card has it.
+    Multiply-adds are as in `networks`.
 
     Args:
         named: name -> model.
@@ -126,7 +127,8 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
 def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
     """Writes a PNG of the PSNR on a set against parameters and multiply-adds.
 
-    A row of panels for each scale; the papers' own figures are the hollow marks.
+    A row of panels for each scale; hollow marks are what papers print of the networks
+    that are theirs to the letter.
     """
     from matplotlib import figure
 
@@ -140,16 +142,14 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
             for i, p in enumerate(p for p in points if p.scale == scale):
                 x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
                 if ours is not None:
-                    at = x, ours["psnr"]
-                    ax.plot(*at, "o", color=f"C{i}")
-                    where = {"textcoords": "offset points", "ha": "center"}
-                    ax.annotate(p.name, at, (0, 6), **where)
-                if paper is not None:
+                    ax.plot(x, ours["psnr"], "o", color=f"C{i}", label=p.name)
+                if paper is not None and p.is_papers:
                     ax.plot(x, paper, "o", color=f"C{i}", fillstyle="none")
             ax.set(xscale="log", xlabel=kind.replace("_", "-"))
             ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
-            ax.margins(x=0.2, y=0.2)
+            ax.margins(0.1)
             ax.grid(alpha=0.3)
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     fig.savefig(path, dpi=110)
 
 
@@ -208,21 +208,25 @@ class _Point(NamedTuple):
     cost: catalog.Cost
     ours: list[dict | None]
     papers: list[float | None]
+    is_papers: bool  # a variant of `catalog`, not a smaller one
 
 
 def _points(named, data):
     for name, (net, _, card) in named.items():
+        variants = catalog.CATALOG[card["network"]].variants
+        is_papers = net in [models.make(card["network"], **v) for v in variants]
         for scale in card["scales"]:
             branch = scale if hasattr(net, "scales") else None
             cost = catalog.cost(net, image.channels(card["color"]), scale=branch)
             papers = [published(card, d, scale) or [None] for d in data]
             papers = [score[0] for score in papers]
             ours = [card["scores"].get(d, {}).get(f"x{scale}") for d in data]
-            yield _Point(name, scale, cost, ours, papers)
+            yield _Point(name, scale, cost, ours, papers, is_papers)
             if ensemble := card.get("ensemble"):
                 cost = cost._replace(multiply_adds=8 * cost.multiply_adds)
                 ours = [ensemble.get(d, {}).get(f"x{scale}") for d in data]
-                yield _Point(f"{name}+", scale, cost, ours, [None] * len(data))
+                papers = [None] * len(data)
+                yield _Point(f"{name}+", scale, cost, ours, papers, False)
 
 
 def networks(names: Sequence[str] = ()) -> Iterator[str]:
