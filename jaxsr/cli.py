@@ -99,6 +99,13 @@ def _evaluate_all(args) -> int:
     opened = [sources.open_source(name, args.data_dir) for name in args.data]
     sets = [evaluate.measurable(source, sorted(set(scales))) for source in opened]
     scores = evaluate.evaluate_all(named, sets, ensemble=args.ensemble)
+    if args.ensemble:  # of bicubic there is none
+        scales += [
+            s
+            for model in named.values()
+            if model.variables
+            for s in model.card["scales"]
+        ]
     scores = _shown(scores, len(scales), sets)
     named = {
         name: evaluate.with_scores(model, scores, name) for name, model in named.items()

@@ -144,7 +144,7 @@ def evaluate(
         scales: integer factors.
         lpips: the params of `perceptual.LPIPS`, to measure that as well.
         precision: of `models.PRECISIONS`.
-        ensemble: whether of the mean over eight flips and rotations, as `NAME+`.
+        ensemble: measures the mean over eight flips and rotations, as `NAME+`.
     """
     label, color = model.card["network"] + "+" * ensemble, model.card["color"]
     if precision != "float32":
@@ -245,9 +245,14 @@ def compare(
     for source in benchmarks:
         bicubic = baseline(color=model.card["color"])
         yield from evaluate(bicubic, source, scales, lpips=lpips)
-        for both in (False, True)[: 1 + ensemble]:
+        for averaged in (False, True)[: 1 + ensemble]:
             yield from evaluate(
-                model, source, scales, lpips=lpips, precision=precision, ensemble=both
+                model,
+                source,
+                scales,
+                lpips=lpips,
+                precision=precision,
+                ensemble=averaged,
             )
 
 
@@ -264,10 +269,10 @@ def evaluate_all(
     for source in benchmarks:
         for name, model in named.items():
             able = ensemble and bool(model.variables)  # an interpolation has none
-            for both in (False, True)[: 1 + able]:
+            for averaged in (False, True)[: 1 + able]:
                 scales = model.card["scales"]
-                for score in evaluate(model, source, scales, ensemble=both):
-                    yield score._replace(network=name + "+" * both)
+                for score in evaluate(model, source, scales, ensemble=averaged):
+                    yield score._replace(network=name + "+" * averaged)
 
 
 @functools.partial(jax.jit, static_argnames="border")
