@@ -58,6 +58,17 @@ def test_training_normalises_by_the_batch_and_moves_the_statistics():
         np.testing.assert_allclose(after, 0.9 * before + 0.1 * value, rtol=1e-4)
 
 
+def test_frozen_statistics_are_used_in_training_and_stay():
+    net, variables, x = make(frozen=True)
+    y, changed = net.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(y, net.apply(variables, x))
+    free, _ = make()[0].apply(variables, x, train=True, mutable=["batch_stats"])
+    assert not np.allclose(y, free)
+    jax.tree.map(
+        np.testing.assert_array_equal, changed["batch_stats"], variables["batch_stats"]
+    )
+
+
 def test_without_weights_the_middle_of_the_range_is_left():
     net, variables, x = make()
     y = net.apply(jax.tree.map(jnp.zeros_like, variables), x)
