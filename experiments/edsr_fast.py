@@ -2,9 +2,9 @@
 
     python -m jaxsr.main --config experiments/edsr_fast.py
 
-A cosine from a higher rate, in 3000 updates: half an hour on two CPU cores. x4 starts
-from it: --config.start=runs/edsr_fast --config.network.scale=4
---config.data.scales="(4,)".
+A cosine from a higher rate, in 3000 updates: half an hour on two CPU cores. x3 and
+x4 start from it: --config.start=runs/edsr_fast --config.network.scale=4
+--config.data.scales="(4,)" --config.data.patch=32 --config.epochs=25.
 """
 
 from experiments import edsr
