@@ -149,7 +149,8 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
             ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
             ax.margins(0.1)
             ax.grid(alpha=0.3)
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     fig.savefig(path, dpi=110)
 
 
