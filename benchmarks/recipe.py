@@ -6,12 +6,14 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxsr import build, image, models, train
 from jaxsr import step as steps
 from jaxsr.data import patches, sources
+from jaxsr.models import catalog
 
 
 def make_config(
@@ -20,18 +22,52 @@ def make_config(
     experiment: str = "vdsr",
     *,
     batch: int | None = None,
+    patch: int | None = None,
     precision: str = "float32",
     **fields,
 ) -> dict:
-    """The experiment's settings, with these and fields of its network put in."""
+    """The experiment's settings, with these and fields of its network put in.
+
+    Where each batch has one of several scales, as MDSR's, the largest scale alone.
+    """
     sys.path.append(str(pathlib.Path(__file__).parents[1]))
     module = importlib.import_module(f"experiments.{experiment}")
     config = module.get_config().to_dict()
     config["data"] |= {"backend": backend, "name": data}
     config["data"] |= {"batch": batch} if batch else {}
+    config["data"] |= {"patch": patch} if patch else {}
     config["network"] |= fields
     config["precision"] = precision
+    if make_net(config).input == "low":
+        config["data"]["scales"] = (max(config["data"]["scales"]),)
     return config
+
+
+def make_net(config: dict) -> nn.Module:
+    """The network as it is trained, but for its precision."""
+    return models.make(**config["network"] | config["in_training"])
+
+
+def cost(config: dict) -> catalog.Cost:
+    """The parameters of the network and the work of a forward pass for one patch."""
+    net, data = make_net(config), config["data"]
+    scale, low = data["scales"][0], net.input == "low"
+    side = data["patch"] * (scale if low and data["plan"] != "pyramid" else 1)
+    return catalog.cost(
+        net,
+        image.channels(config["color"]),
+        size=(side, side),
+        scale=scale if hasattr(net, "scales") else None,
+    )
+
+
+def gflop(config: dict) -> float:
+    """10^9 operations of an update for each of its patches.
+
+    Multiplications and additions of the convolutions, for the result and as many for
+    each of two gradients, however a platform computes them.
+    """
+    return 6e-9 * cost(config).multiply_adds
 
 
 def make_update(
@@ -49,7 +85,7 @@ def make_update(
     plan = build.make_plan(config["data"], source, net.input)
     feed = build.make_feed(config, source, plan, net.input)
     tx, _ = build.make_optimizer(config, plan.epoch)
-    train_step = steps.make_train_step(build.make_objective(config), tx)
+    train_step = build.make_step(config, tx)
     update, replicated, sharded = train.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
     x = jnp.zeros([1, side, side, image.channels(config["color"])])
@@ -63,23 +99,16 @@ def make_update(
     return update, put, state, data, feed
 
 
-def make_run(config: dict, updates: int) -> tuple[Callable[[], None], float]:
-    """What makes that many updates and waits for them; and one update's operations.
-
-    The operations are those of the program as it is written: what a library computes in
-    its place (cuDNN's convolutions) counts too. The body of a loop counts once.
-    """
+def make_run(config: dict, updates: int) -> tuple[Callable[[], None], dict]:
+    """What makes that many updates and waits for them; and the first batch."""
     update, put, state, data, feed = make_update(config)
     stream = feed.inputs(0, 10**9)
-
-    def take():
-        return put(itertools.islice(stream, updates))
-
-    operations = update.lower(state, data, take()).cost_analysis()["flops"]
+    batch = jax.device_get(jax.jit(feed.cut)(feed.data, next(feed.inputs(0, 1))))
 
     def run():
         nonlocal state
-        state, metrics = update(state, data, take())
+        inputs = put(itertools.islice(stream, updates))
+        state, metrics = update(state, data, inputs)
         jax.block_until_ready((state, metrics))
 
-    return run, operations
+    return run, batch

@@ -297,7 +297,7 @@ def make_optimizer(config: dict, epoch: int):
 def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
     """The (state, batch) -> (state, metrics) of a run, not compiled.
 
-    The batches are those of `make_feed`.
+    The batches are those of `make_feed`, spread over the axis `steps.AXIS`.
     """
     train_step = _make_step(config, tx)
     if config["loss"] != VGG:
@@ -309,7 +309,9 @@ def _make_step(config, tx, vgg19=None):
     ema_decay = config["ema_decay"]
     if not is_gan(config):
         objective = make_objective(config, vgg19)
-        return steps.make_train_step(objective, tx, ema_decay=ema_decay)
+        return steps.make_train_step(
+            objective, tx, ema_decay=ema_decay, axis_name=steps.AXIS
+        )
     judge = make_discriminator(config)
     return choose(
         {ADVERSARIAL: steps.make_gan_step},
@@ -320,6 +322,7 @@ def _make_step(config, tx, vgg19=None):
         make_loss(config, vgg19),
         tx,
         ema_decay=ema_decay,
+        axis_name=steps.AXIS,
     )
 
 
@@ -358,7 +361,10 @@ def loss_name(config: dict) -> str:
 def _in_training(config: dict) -> nn.Module:
     """The network of a run as it is trained, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
-    return models.make(**config["network"] | config["in_training"] | {"dtype": dtype})
+    fields = config["network"] | config["in_training"] | {"dtype": dtype}
+    if "axis_name" in models.fields_of(models.MODELS[fields["name"]]):
+        fields["axis_name"] = steps.AXIS
+    return models.make(**fields)
 
 
 def is_gan(config: dict) -> bool:
@@ -369,7 +375,9 @@ def is_gan(config: dict) -> bool:
 def make_discriminator(config: dict) -> discriminator.Discriminator:
     """The adversary of a run's network, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
-    return discriminator.Discriminator(**config["discriminator"], dtype=dtype)
+    return discriminator.Discriminator(
+        **config["discriminator"], dtype=dtype, axis_name=steps.AXIS
+    )
 
 
 def warm_start(

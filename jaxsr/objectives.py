@@ -1,7 +1,8 @@
 """How a network is trained: (variables, batch, step) -> (loss [B], aux).
 
 `aux` has "batch_stats", the statistics after the step ({} without batch normalisation),
-and "metrics", a dict of scalars to log. Makers take the network, a loss (sr, hr) ->
+"mse", the mean squared error of the batch, and "metrics", a dict of scalars to log that
+are means over the batch. Makers take the network, a loss (sr, hr) ->
 [B], and settings of their own.
 """
 
@@ -106,9 +107,9 @@ def _centre(images, size):
 
 def aux(sr: jax.Array, hr: jax.Array, batch_stats: dict) -> dict:
     """The second part of what an objective returns."""
-    # One PSNR for the whole batch: that of a flat patch alone can be infinite.
-    psnr = -10 * jnp.log10(jnp.mean((sr - hr) ** 2))
-    return {"batch_stats": batch_stats, "metrics": {"psnr": psnr}}
+    # Not PSNRs, whose mean is not the batch's, and which can be infinite.
+    mse = jnp.mean((sr - hr) ** 2)
+    return {"batch_stats": batch_stats, "mse": mse, "metrics": {}}
 
 
 OBJECTIVES = {

@@ -9,6 +9,8 @@ import optax
 
 from jaxsr import objectives
 
+AXIS = "data"  # the name of the axis over which a run spreads a batch
+
 
 class Adversary(NamedTuple):
     """What a GAN's discriminator is at one moment; arrays only."""
@@ -83,9 +85,9 @@ def make_train_step(
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
     """Returns the pure function (state, batch) -> (state, metrics), not compiled.
 
-    The metrics are scalars: "loss" (the batch mean), "gradient_norm" (before the clip),
-    "clipped" where the optimizer clips, "plateau" where one scales the rate, and the
-    objective's own.
+    The metrics are scalars: "loss" (the batch mean), "psnr" of the batch,
+    "gradient_norm" (before the clip), "clipped" where the optimizer clips, "plateau"
+    where one scales the rate, and the objective's own.
 
     Args:
         objective: what is differentiated.
@@ -93,8 +95,10 @@ def make_train_step(
         ema_decay: of the exponential average of the parameters; 0 keeps none. At first
             it is (1 + step) / (10 + step) where that is less, so that the average soon
             forgets the initial parameters.
-        axis_name: under `pmap`, the axis over which gradients are averaged, before the
-            clip. Under `jit` a batch that lies sharded on several devices needs none.
+        axis_name: under `shard_map` (with check_vma=False) or `pmap`, the axis over
+            which the batch is spread: gradients, metrics and batch statistics are
+            averaged over it, the gradients before the clip. Batch normalisation needs
+            the same name as its field. None where the function sees the whole batch.
     """
     tx = optax.with_extra_args_support(tx)
 
@@ -105,10 +109,8 @@ def make_train_step(
             return jnp.mean(loss), aux
 
         (loss, aux), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        if axis_name is not None:
-            loss, aux, grads = jax.lax.pmean((loss, aux, grads), axis_name)
-        state, metrics = _updated(state, tx, grads, loss, aux, ema_decay)
-        return state, metrics | aux["metrics"]
+        loss, aux, grads = _mean((loss, aux, grads), axis_name)
+        return _updated(state, tx, grads, loss, aux, ema_decay)
 
     return train_step
 
@@ -121,6 +123,7 @@ def make_gan_step(
     *,
     weight: float = 1e-3,
     ema_decay: float = 0.0,
+    axis_name: str | None = None,
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict]]:
     """Returns the pure function (state, batch) -> (state, metrics) of a GAN.
 
@@ -140,7 +143,8 @@ def make_gan_step(
         content: (sr, hr) -> [B].
         tx: of both networks.
         weight: of the adversarial loss, -log D(sr).
-        ema_decay: as in `make_train_step`, of the generator.
+        ema_decay: of the exponential average of the generator's parameters.
+        axis_name: the axis over which the batch is spread, see `make_train_step`.
 
     Source: Ledig et al., CVPR 2017, sections 2 and 3.2. They leave open how the two
     take turns within a pair of updates.
@@ -163,9 +167,10 @@ def make_gan_step(
             means = [jnp.mean(jax.nn.sigmoid(x)) for x in (real, fake)]
             return loss, (statistics, means)
 
-        (judged, (statistics, (real, fake))), judged_grads = jax.value_and_grad(
-            discriminator_loss, has_aux=True
-        )(adversary.params)
+        judging = jax.value_and_grad(discriminator_loss, has_aux=True)
+        (judged, (statistics, (real, fake))), judged_grads = _mean(
+            judging(adversary.params), axis_name
+        )
         updates, opt_state = tx.update(
             judged_grads, adversary.opt_state, adversary.params, value=judged
         )
@@ -179,8 +184,13 @@ def make_gan_step(
         (loss, parts), sr_grad = jax.value_and_grad(generator_loss, has_aux=True)(sr)
         (grads,) = backward(sr_grad)
         aux = objectives.aux(sr, hr, batch_stats)
+        moments = [[jnp.mean(x), jnp.mean(x**2)] for x in (sr, hr)]
+        loss, parts, grads, aux, moments = _mean(
+            (loss, parts, grads, aux, moments), axis_name
+        )
         state, metrics = _updated(state, tx, grads, loss, aux, ema_decay)
-        flat = jnp.std(sr) < FLAT * jnp.std(hr)
+        made, true = (second - first**2 for first, second in moments)
+        flat = made < FLAT**2 * true
         adversary = Adversary(
             params,
             statistics,
@@ -188,7 +198,7 @@ def make_gan_step(
             won=jnp.where(real - fake > WON, adversary.won + 1, 0),
             collapsed=jnp.where(flat, adversary.collapsed + 1, 0),
         )
-        metrics |= aux["metrics"] | {
+        metrics |= {
             "content_loss": parts[0],
             "adversarial_loss": parts[1],
             "discriminator_loss": judged,
@@ -207,11 +217,23 @@ WON = 0.98  # d_real - d_fake above which the discriminator has won
 FLAT = 0.1  # of the true images' standard deviation
 
 
+def _mean(tree, axis_name):
+    """The mean over the devices that a batch is spread over, if it is."""
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
 def _updated(state, tx, grads, loss, aux, ema_decay):
-    """The state after an update of the network by its gradients, and its metrics."""
+    """The state after an update of the network by its gradients, and its metrics.
+
+    All arguments are those of the whole batch.
+    """
     updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss)
     params = optax.apply_updates(state.params, updates)
-    metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
+    metrics = {
+        "loss": loss,
+        "psnr": -10 * jnp.log10(aux["mse"]),
+        "gradient_norm": optax.tree.norm(grads),
+    } | aux["metrics"]
     clipped = optax.tree.get(opt_state, "clipped")
     if clipped is not None:
         metrics["clipped"] = clipped

@@ -32,6 +32,16 @@ from jaxsr import (
 from jaxsr import step as steps
 from jaxsr.data import patches
 
+# What a run may raise for which one line is answer enough.
+ERRORS = (
+    ValueError,
+    OSError,
+    ImportError,
+    MemoryError,
+    FloatingPointError,
+    RuntimeError,
+)
+
 # What the best model is told by -> whether more of it is better.
 SIGNS = {"psnr": 1, "lpips": -1}
 
@@ -96,26 +106,40 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
 
 
 def make_update(
-    train_step: Callable, cut: Callable
+    train_step: Callable, cut: Callable, *, devices: list[jax.Device] | None = None
 ) -> tuple[Callable, NamedSharding, NamedSharding]:
     """The compiled (state, data, inputs) -> (state, metrics) over all devices.
 
-    And where state and data lie, replicated; and the inputs, of several updates, their
-    batches sharded.
+    Also returns the sharding of state and data, replicated, and that of the inputs of
+    several updates, whose batches are spread over the devices. Each device runs the
+    step on its share of the batch, so the step needs `steps.AXIS` as its axis_name.
+
+    Args:
+        train_step: (state, batch) -> (state, metrics).
+        cut: (data, input) -> batch, as a `patches.Feed` has it.
+        devices: by default all, those of other processes too.
     """
+    devices = devices or jax.devices()
     mesh = jax.make_mesh(
-        (jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+        (len(devices),),
+        (steps.AXIS,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=devices,
     )
-    replicated = NamedSharding(mesh, PartitionSpec())
-    sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
+    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
     single = jax.default_backend() == "cpu"
-    update = jax.jit(
+    update = jax.shard_map(
         steps.make_train_steps(train_step, cut, single=single),
-        in_shardings=(replicated, replicated, sharded),
-        out_shardings=replicated,
-        donate_argnums=0,
+        mesh=mesh,
+        in_specs=(whole, whole, spread),
+        out_specs=whole,
+        check_vma=False,  # else the gradients are summed before the step averages them
     )
-    return update, replicated, sharded
+    return (
+        jax.jit(update, donate_argnums=0),
+        NamedSharding(mesh, whole),
+        NamedSharding(mesh, spread),
+    )
 
 
 class _Run:

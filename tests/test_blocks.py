@@ -1,4 +1,5 @@
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,3 +53,68 @@ def test_prelu_has_a_slope_for_each_channel():
     np.testing.assert_array_equal(net.apply(variables, x), [[-1, 4, -2]])
     variables = {"params": {"slope": jnp.array([0.5, 0.5, 0.0])}}
     np.testing.assert_array_equal(net.apply(variables, x), [[-2, 4, 0]])
+
+
+def test_a_convolution_whose_kernel_gradient_is_made_in_parts_is_lax_own():
+    rng = np.random.default_rng(0)
+    x, dx = (jnp.asarray(rng.normal(size=(5, 9, 8, 12)), jnp.float32) for _ in "ab")
+    kernel, dk = (
+        jnp.asarray(rng.normal(size=(3, 3, 12, 32)), jnp.float32) for _ in "ab"
+    )
+    settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+    def ours(x, kernel):
+        return blocks.convolve(x, kernel, (1, 1), "SAME", **settings)
+
+    def theirs(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", **settings)
+
+    def of(conv):
+        def loss(x, kernel):
+            return jnp.sum(jnp.tanh(conv(x, kernel) / 10))
+
+        def curvature(x, kernel):  # Hessian times (dx, dk)
+            return jax.jvp(jax.grad(loss, (0, 1)), (x, kernel), (dx, dk))[1]
+
+        return (
+            conv(x, kernel),
+            jax.grad(loss, (0, 1))(x, kernel),
+            jax.jvp(conv, (x, kernel), (dx, dk)),
+            jax.jvp(lambda k: conv(x, k), (kernel,), (dk,)),
+            jax.vmap(jax.grad(loss, (0, 1)))(
+                jnp.stack([x, dx]), jnp.stack([kernel, dk])
+            ),
+            curvature(x, kernel),
+        )
+
+    def assert_close(one, other):
+        largest = np.abs(other).max()
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-6 * largest)
+
+    jax.tree.map(assert_close, jax.jit(of, static_argnums=0)(ours), of(theirs))
+
+
+@pytest.mark.parametrize(
+    ("images", "shape", "parts"),
+    [
+        (32, (3, 3, 64, 64), 32),  # VDSR's
+        (32, (3, 3, 64, 1), 1),
+        (32, (3, 3, 1, 64), 1),
+        (8, (3, 3, 12, 12), 1),  # FSRCNN's
+    ],
+)
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_a_kernel_gradient_is_made_in_parts_on_cpus_where_that_is_faster(
+    images, shape, parts, platform
+):
+    def loss(kernel, x):
+        return blocks.convolve(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        ).sum()
+
+    exported = jax.export.export(jax.jit(jax.grad(loss)), platforms=[platform])(
+        jax.ShapeDtypeStruct(shape, jnp.float32),
+        jax.ShapeDtypeStruct((images, 41, 41, shape[2]), jnp.float32),
+    )
+    count = exported.mlir_module().count("stablehlo.convolution")
+    assert count == (parts if platform == "cpu" else 1)

@@ -64,8 +64,13 @@ def test_remat_changes_no_gradient(monkeypatch, norm):
 
     with_remat = grads()
     monkeypatch.setattr("flax.linen.remat", lambda f: f)
+    without = grads()
+    # A bias before a normalisation has no gradient: what is there is rounding.
+    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(without))
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), with_remat, grads()
+        lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-6 * largest),
+        with_remat,
+        without,
     )
 
 

@@ -5,7 +5,6 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr import losses, models, objectives, optim, step
 
@@ -65,44 +64,10 @@ def test_loss_falls_on_a_fixed_batch():
     assert metrics["loss"][-1] < 0.5 * metrics["loss"][0]
 
 
-def test_plain_jit_and_pmap_agree():
-    state, batch = init(), first(batches())
-    plain, plain_metrics = step.make_train_step(OBJECTIVE, TX)(state, batch)
-    jitted, _ = jax.jit(step.make_train_step(OBJECTIVE, TX))(state, batch)
-    mapped = jax.pmap(
-        step.make_train_step(OBJECTIVE, TX, axis_name="data"),
-        axis_name="data",
-        in_axes=(None, 0),
-        out_axes=0,
-    )
-    split = jax.tree.map(lambda x: x.reshape(8, 2, *x.shape[1:]), batch)
-    pmapped, metrics = mapped(state, split)
-    assert_close(jitted.params, plain.params, rtol=1e-5, atol=1e-7)
-    for device in (0, 7):
-        one = jax.tree.map(lambda x, i=device: x[i], pmapped.params)
-        assert_close(one, plain.params, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(metrics["loss"][3], plain_metrics["loss"], rtol=1e-5)
-
-
 @functools.cache
 def run():
     train_step = step.make_train_step(OBJECTIVE, TX, ema_decay=0.9)
     return step.make_train_steps(train_step, lambda data, batch: batch)
-
-
-def test_eight_devices_give_the_parameters_of_one():
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    replicated = NamedSharding(mesh, PartitionSpec())
-    sharded = NamedSharding(mesh, PartitionSpec(None, "data"))
-    inputs = batches(20)
-    one, _ = jax.jit(run())(init(ema=True), (), inputs)
-    spread = jax.jit(
-        run(), in_shardings=(replicated, replicated, sharded), out_shardings=replicated
-    )
-    eight, _ = spread(init(ema=True), (), jax.device_put(inputs, sharded))
-    assert len(eight.params["conv_0"]["kernel"].sharding.device_set) == 8
-    assert_close(eight.params, one.params, atol=1e-5, rtol=0)
-    assert_close(eight.ema_params, one.ema_params, atol=1e-5, rtol=0)
 
 
 def test_a_run_is_bit_identical_however_it_is_divided_into_dispatches():

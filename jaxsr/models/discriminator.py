@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr.models import blocks
+
 
 class Discriminator(nn.Module):
     """Eight 3x3 convolutions, every second one of stride 2, and two dense layers.
@@ -24,6 +26,7 @@ class Discriminator(nn.Module):
     width: int = 64  # of the first layer; the last has 8 times as many
     pooled: bool = False
     dtype: str = "float32"
+    axis_name: str | None = None  # over which a batch is spread, as in SRResNet
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -41,7 +44,7 @@ class Discriminator(nn.Module):
         init = nn.initializers.glorot_uniform()
         x = 2 * images.astype(self.dtype) - 1
         for i in range(8):
-            x = nn.Conv(
+            x = blocks.Conv(
                 self.width * 2 ** (i // 2),
                 kernel_size=(3, 3),
                 strides=1 + i % 2,
@@ -53,6 +56,7 @@ class Discriminator(nn.Module):
             if i:
                 x = nn.BatchNorm(
                     use_running_average=not train,
+                    axis_name=self.axis_name,
                     momentum=0.9,
                     epsilon=1e-5,
                     dtype=self.dtype,

@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr.models import blocks
+
 
 class DRCN(nn.Module):
     """Sharpens a bicubic-enlarged image by applying one convolution `depth` times.
@@ -45,7 +47,7 @@ class DRCN(nn.Module):
         if self.depth < 1:
             raise ValueError(f"depth must be at least 1; got {self.depth}.")
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             kernel_size=(3, 3),
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,

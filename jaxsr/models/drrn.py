@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr.models import blocks
+
 
 class DRRN(nn.Module):
     """Sharpens a bicubic-enlarged image by `blocks` of `units` with shared weights.
@@ -21,7 +23,8 @@ class DRRN(nn.Module):
     297,216 parameters, and is the network of PyTorch ports if rectified=True: there,
     ReLUs that work in place change the enlarged image and the head's features before
     these are added to later ones. `dtype` is that of the activations; parameters,
-    statistics and the residual sum stay float32.
+    statistics and the residual sum stay float32. `axis_name` is the axis over which a
+    batch is spread under shard_map or pmap: its statistics are those of the whole.
 
     Memory: the gradient of B1U25 for 128 patches of 31x31 takes 3.5 GB, as what comes
     before a convolution is made again from its input; 9.7 GB on a CPU, where XLA undoes
@@ -37,6 +40,7 @@ class DRRN(nn.Module):
     bias: bool = True
     rectified: bool = False
     dtype: str = "float32"
+    axis_name: str | None = None
 
     @property
     def halo(self) -> int:
@@ -50,7 +54,7 @@ class DRRN(nn.Module):
         With train=True it normalises by the batch and updates "batch_stats".
         """
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             kernel_size=(3, 3),
             use_bias=self.bias,
             kernel_init=nn.initializers.he_normal(),
@@ -59,6 +63,7 @@ class DRRN(nn.Module):
         norm = functools.partial(
             nn.BatchNorm,
             use_running_average=not train,
+            axis_name=self.axis_name,
             momentum=0.999,
             epsilon=1e-5,
             dtype=self.dtype,

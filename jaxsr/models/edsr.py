@@ -82,7 +82,7 @@ def conv(
     def uniform(rng, shape, dtype):
         return jax.random.uniform(rng, shape, dtype, -bound, bound)
 
-    return nn.Conv(
+    return blocks.Conv(
         width,
         (size, size),
         kernel_init=uniform,

@@ -47,7 +47,7 @@ class ESPCN(nn.Module):
                 f"{self.activation!r}."
             )
         conv = functools.partial(
-            nn.Conv, kernel_init=nn.initializers.lecun_normal(), dtype=self.dtype
+            blocks.Conv, kernel_init=nn.initializers.lecun_normal(), dtype=self.dtype
         )
         act = ACTIVATIONS[self.activation]
         x = act(conv(self.widths[0], (5, 5), name="conv_0")(lr))

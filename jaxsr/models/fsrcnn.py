@@ -59,7 +59,7 @@ class FSRCNN(nn.Module):
                 f"padding must be 'edge' or 'valid'; got {self.padding!r}."
             )
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             padding="VALID",
             kernel_init=nn.initializers.variance_scaling(
                 2 / (1 + 0.25**2), "fan_in", "normal"

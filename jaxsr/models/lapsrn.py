@@ -163,7 +163,7 @@ def _reach(levels: int, depth: int) -> int:
 FIRST = nn.initializers.normal(0.001)
 _lrelu = functools.partial(nn.leaky_relu, negative_slope=0.2)
 _conv = functools.partial(
-    nn.Conv, kernel_size=(3, 3), kernel_init=nn.initializers.he_normal()
+    blocks.Conv, kernel_size=(3, 3), kernel_init=nn.initializers.he_normal()
 )
 
 

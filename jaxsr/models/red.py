@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr.models import blocks
+
 
 class RED(nn.Module):
     """Sharpens a bicubic-enlarged image by an encoder and a decoder of equal length.
@@ -50,7 +52,7 @@ class RED(nn.Module):
         if self.depth < 2 or self.depth % 2:
             raise ValueError(f"depth must be even and at least 2; got {self.depth}.")
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             kernel_size=(3, 3),
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,

@@ -52,7 +52,7 @@ class SRCNN(nn.Module):
         for side, width, name in zip(self.sides, widths, names):
             if self.padding == "edge":
                 x = blocks.pad_edges(x, side // 2)
-            x = nn.Conv(
+            x = blocks.Conv(
                 width,
                 (side, side),
                 padding="VALID",

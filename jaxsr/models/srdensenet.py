@@ -73,7 +73,7 @@ class SRDenseNet(nn.Module):
                 f"features must be 'h', 'hl' or 'all'; got {self.features!r}."
             )
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             kernel_size=(3, 3),
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,

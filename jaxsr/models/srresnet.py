@@ -21,7 +21,8 @@ class SRResNet(nn.Module):
     open the initialisation, here Glorot's, and momentum and epsilon of the batch
     normalisation, here PyTorch's. `dtype` is that of the body's activations; head,
     tail, statistics and parameters stay float32. With `frozen`, training too normalises
-    by "batch_stats", which then stay as they are.
+    by "batch_stats", which then stay as they are. `axis_name` is the axis over which a
+    batch is spread under shard_map or pmap: its statistics are those of the whole.
 
     Memory: the gradient for 16 patches of 24x24 takes 0.5 GB.
     """
@@ -33,6 +34,7 @@ class SRResNet(nn.Module):
     width: int = 64
     dtype: str = "float32"
     frozen: bool = False
+    axis_name: str | None = None
 
     @property
     def halo(self) -> int:
@@ -52,11 +54,12 @@ class SRResNet(nn.Module):
             known = sorted(edsr.FACTORS)
             raise ValueError(f"scale must be one of {known}; got {self.scale}.")
         conv = functools.partial(
-            nn.Conv, kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype
+            blocks.Conv, kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype
         )
         norm = functools.partial(
             nn.BatchNorm,
             use_running_average=self.frozen or not train,
+            axis_name=self.axis_name,
             momentum=0.9,
             epsilon=1e-5,
             dtype=self.dtype,

@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr.models import blocks
+
 
 class VDSR(nn.Module):
     """Sharpens a bicubic-enlarged image by `depth` >= 2 convolutions, `width` wide.
@@ -37,7 +39,7 @@ class VDSR(nn.Module):
         if self.depth < 2:
             raise ValueError(f"depth must be at least 2; got {self.depth}.")
         conv = functools.partial(
-            nn.Conv,
+            blocks.Conv,
             kernel_size=(3, 3),
             kernel_init=nn.initializers.he_normal(),  # fan-in; cut at two sigmas
             dtype=self.dtype,
