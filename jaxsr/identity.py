@@ -3,6 +3,8 @@
 import hashlib
 import json
 import pathlib
+import shlex
+import subprocess
 
 import jax
 
@@ -25,6 +27,19 @@ FREE = (
 )
 
 
+# Setting -> the value under which versions that did not have it computed. A run of
+# theirs resumes where that is its value now; a new setting without a row here refuses.
+BEFORE = {
+    "accumulate": 1,
+    "data.blur": 0.0,
+    "data.reduced": [1.0],
+    "ema_decay": 0.0,
+    "perceptual.layer": "conv5_4",
+    "perceptual.total_variation": 0.0,
+    "start": "",
+}
+
+
 def settings_of(
     config: dict, source: sources.Source, validation: sources.Source
 ) -> dict:
@@ -39,6 +54,7 @@ def settings_of(
         for key, value in _flat(config)
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
+    settings["start"] = pathlib.Path(config["start"]).name  # wherever it lies now
     settings["data.digest"] = sources.digest(source)
     if config["plateau"].get("of") == "validation":
         settings["validation.digest"] = sources.digest(validation)
@@ -50,6 +66,19 @@ def digest(settings: dict) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
+def origin(experiment: str, flags: list[str]) -> dict[str, str]:
+    """Where a model comes from: the experiment with its settings, and the commit."""
+    flags = [flag for flag in flags if not flag.startswith("--config.data.dir")]
+    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(
+            git, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True
+        ).stdout.strip()
+    except OSError:  # no git on this machine
+        commit = ""
+    return {"recipe": shlex.join([experiment, *flags]), "commit": commit}
+
+
 def claim(workdir: pathlib.Path, settings: dict) -> None:
     """Writes into a new workdir whose run it is, or checks that it is this one's."""
     path = workdir / "config.json"
@@ -58,7 +87,8 @@ def claim(workdir: pathlib.Path, settings: dict) -> None:
             workdir.mkdir(parents=True, exist_ok=True)
             files.write_text(path, json.dumps(settings, indent=1) + "\n")
         return
-    theirs = json.loads(path.read_text())
+    theirs = BEFORE | json.loads(path.read_text())
+    theirs["start"] = pathlib.Path(theirs["start"]).name
     differing = [
         f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} now"
         for key in sorted(settings.keys() | theirs.keys())

@@ -5,9 +5,7 @@ python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 
 import os
 import pathlib
-import shlex
 import signal
-import subprocess
 import sys
 import traceback
 
@@ -18,7 +16,7 @@ import jax  # noqa: E402
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from jaxsr import build, cli, train  # noqa: E402
+from jaxsr import build, cli, identity, train  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")
@@ -47,23 +45,6 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(f"error: the config has no setting {'. '.join(error.splitlines())}")
 
 
-def _origin(experiment: str) -> dict[str, str]:
-    """Where a model comes from: the experiment with its settings, and the commit."""
-    settings = [
-        arg
-        for arg in sys.argv[1:]
-        if arg.startswith("--config.") and not arg.startswith("--config.data.dir")
-    ]
-    git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        commit = subprocess.run(
-            git, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True
-        ).stdout.strip()
-    except OSError:  # no git on this machine
-        commit = ""
-    return {"recipe": shlex.join([experiment, *settings]), "commit": commit}
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
@@ -78,16 +59,11 @@ def main(argv: list[str]) -> None:
         )
     path = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]))
     workdir = _WORKDIR.value or f"runs/{path.stem}"
+    settings = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
+    origin = identity.origin(path.name, settings)
     try:
-        train.train(_CONFIG.value, workdir, origin=_origin(path.name))
-    except (
-        ValueError,
-        OSError,
-        ImportError,
-        MemoryError,
-        FloatingPointError,
-        RuntimeError,
-    ) as error:
+        train.train(_CONFIG.value, workdir, origin=origin)
+    except train.ERRORS as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise
         sys.exit(f"error: {error}\n(JAXSR_TRACEBACK=1 shows where.)")

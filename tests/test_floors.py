@@ -37,6 +37,7 @@ FLOORS = {
     "train": 7,
     "cli": 8,
     "main": 9,
+    "queue": 9,
 }
 # Beside a folder's own files, these import from their own floor.
 SAME_FLOOR = {("step", "objectives")}

@@ -1,0 +1,235 @@
+"""Trains the shipped models one after another: python -m jaxsr.queue [NAME...]
+
+experiments/shipped.toml lists them. Whatever ends this command, the same command
+resumes: finished runs are skipped, and a model that is better on the validation images
+than the one in the package takes its place.
+"""
+
+import argparse
+import importlib
+import math
+import pathlib
+import shlex
+import sys
+import tomllib
+from typing import NamedTuple
+
+import ml_collections
+
+from jaxsr import build, cli, evaluate, identity, logs, process, train, weights
+from jaxsr.data import sources
+
+SETS = ("Set5", "Set14", "B100")  # what a model's card is scored on
+
+
+class Entry(NamedTuple):
+    """One model of the list."""
+
+    name: str  # of the shipped model, and of its run's directory
+    experiment: str  # a file of the list's folder, without its suffix
+    settings: dict  # setting -> value, over those of the experiment
+
+    @property
+    def flags(self) -> list[str]:
+        """The settings as flags of jaxsr.main."""
+        return [f"--config.{key}={value}" for key, value in self.settings.items()]
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    state: str  # "not begun", "begun" or "done"
+    updates: int
+    total: int
+    psnr: float | None  # of its best model on the validation images, in dB
+    hours_left: float | None  # at the pace of its newest record
+
+
+def read(path: pathlib.Path) -> list[Entry]:
+    """The models that a file such as experiments/shipped.toml lists, in its order.
+
+    Raises:
+        ValueError: for a file that is no such list.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+        common = content.get("settings", {})
+        return [
+            Entry(name, entry["experiment"], _tuples(common | entry["settings"]))
+            for name, entry in content["models"].items()
+        ]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} must have a table [models.NAME] with `experiment` and `settings` "
+            f"for each model: {error!r}."
+        ) from error
+
+
+def _tuples(value):
+    """The value with tuples for TOML's lists, as configs have them."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def make_config(entry: Entry) -> ml_collections.ConfigDict:
+    """The settings of a model's run.
+
+    Raises:
+        ValueError: for an experiment or a setting that does not exist.
+    """
+    try:
+        config = importlib.import_module(f"experiments.{entry.experiment}").get_config()
+        for key, value in entry.settings.items():
+            section, _, last = key.rpartition(".")
+            holder = config
+            for part in section.split(".") if section else ():
+                holder = holder[part]
+            if last not in holder:
+                raise KeyError(f"no setting {key!r}")
+            with holder.ignore_type():
+                holder[last] = value
+    except (ModuleNotFoundError, KeyError, TypeError) as error:
+        raise ValueError(f"{entry.name}: {error.args[0]}.") from error
+    return config
+
+
+def progress(entry: Entry, runs: pathlib.Path) -> Progress:
+    """How far the run of a model is, from its directory."""
+    config, workdir = make_config(entry), runs / entry.name
+    total = round(config.epochs * config.data.epoch)
+    records = logs.read(workdir)
+    paced = [record for record in records if record.get("seconds")]
+    updates = records[-1]["step"] if records else 0
+    done = (workdir / "results.md").exists()
+    hours = None
+    if done:
+        hours = 0.0
+    elif paced:
+        rate = paced[-1]["images_per_second"] / config.data.batch
+        hours = (total - updates) / rate / 3600
+    state = "done" if done else "begun" if updates else "not begun"
+    return Progress(state, updates, total, _psnr(workdir / weights.MODEL), hours)
+
+
+def table(entries: list[Entry], runs: pathlib.Path, shipped: pathlib.Path) -> str:
+    """How far each model is, as Markdown; arguments as for `main`."""
+    lines = [
+        "| model | state | updates | validation, dB | shipped, dB | hours left |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for entry in entries:
+        run = progress(entry, runs)
+        before = _psnr(_file(entry.name, shipped))
+        psnrs = ["-" if x is None else f"{x:.3f}" for x in (run.psnr, before)]
+        hours = "-" if run.hours_left is None else f"{run.hours_left:.1f}"
+        cells = [entry.name, run.state, f"{run.updates:,} of {run.total:,}"]
+        lines.append(f"| {' | '.join([*cells, *psnrs, hours])} |")
+    return "\n".join(lines)
+
+
+def _file(name: str, shipped: pathlib.Path) -> pathlib.Path:
+    return shipped / f"{name}{weights.SUFFIX}"
+
+
+def _psnr(path: pathlib.Path) -> float | None:
+    """The validation PSNR, in dB, on the card of a model, where there is one."""
+    if not path.exists():
+        return None
+    return weights.load(path).card.get("validation", {}).get("psnr")
+
+
+def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
+    """Puts the best model of a run into the folder `shipped` if it is the better one.
+
+    The validation images alone decide; the benchmark sets are then scored for its card,
+    the mean over eight symmetries too where the card of the one before has it.
+
+    Returns whether it was put there.
+    """
+    path = _file(name, shipped)
+    psnr, before = _psnr(workdir / weights.MODEL), _psnr(path)
+    if psnr is None or (before is not None and psnr <= before):
+        return False
+    model = weights.halved(weights.load(workdir))
+    ensemble = path.exists() and "ensemble" in weights.load(path).card
+    scales = model.card["scales"]
+    sets = [evaluate.measurable(sources.open_source(s), scales) for s in SETS]
+    model = model._replace(card=model.card | {"scores": {}})
+    scores = list(evaluate.compare(model, sets, scales, ensemble=ensemble))
+    model = evaluate.with_scores(model, scores)
+    weights.save(path, model)
+    text = ", ".join(
+        f"{data} {scale} {score['psnr']:.2f}"
+        for data, scales in model.card["scores"].items()
+        for scale, score in scales.items()
+    )
+    was = "" if before is None else f" (was {before:.3f})"
+    process.say(f"{name}: {psnr:.3f} dB on validation{was}; {text}. Now shipped.")
+    return True
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m jaxsr.queue", description=__doc__.split("\n\n")[1]
+    )
+    parser.add_argument("names", nargs="*", help="models of the list; default: all")
+    parser.add_argument(
+        "--models", default="experiments/shipped.toml", help="the list (%(default)s)"
+    )
+    parser.add_argument(
+        "--runs", default="runs", help="where the runs' directories lie (%(default)s)"
+    )
+    parser.add_argument(
+        "--shipped",
+        default=weights.FOLDER,
+        type=pathlib.Path,
+        help="the folder that better models are put into (the package's)",
+    )
+    parser.add_argument("--list", action="store_true", help="show how far each is")
+    parser.add_argument(
+        "--take", action="store_true", help="only ship what improved so far"
+    )
+    args = parser.parse_args(argv)
+    runs = pathlib.Path(args.runs).expanduser()
+    try:
+        entries = _chosen(read(pathlib.Path(args.models)), args.names)
+        configs = [make_config(entry) for entry in entries]
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if args.list:
+        print(table(entries, runs, args.shipped))
+        return 0
+    if args.take:
+        for entry in entries:
+            take(entry.name, runs / entry.name, args.shipped)
+        return 0
+    cli.keep_compiled()
+    build.use_cores(math.gcd(*(config.data.batch for config in configs)))
+    failed = []
+    for entry, config in zip(entries, configs):
+        workdir = runs / entry.name
+        if progress(entry, runs).state == "done":
+            continue
+        process.say(f"{entry.name}: {entry.experiment} {shlex.join(entry.flags)}")
+        origin = identity.origin(f"{entry.experiment}.py", entry.flags)
+        try:
+            train.train(config, workdir, origin=origin)
+            take(entry.name, workdir, args.shipped)
+        except train.ERRORS as error:
+            failed.append(entry.name)
+            process.say(f"{entry.name} failed: {error}")
+    if failed:
+        process.say(f"{len(failed)} of {len(entries)} failed: {', '.join(failed)}.")
+    return int(bool(failed))
+
+
+def _chosen(entries, names):
+    known = [entry.name for entry in entries]
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"models must be among {known}; got {unknown}.")
+    return [entry for entry in entries if not names or entry.name in names]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The queue of shipped models as a real process on real images: killed and resumed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jaxsr import image, models, queue, weights
+
+ROOT = pathlib.Path(__file__).parent.parent
+LIST = """
+[settings]
+"data.backend" = "device"
+"evaluation.sets" = []
+"data.name" = "{train}"
+"validation.name" = "{validation}"
+
+[models.first]
+experiment = "espcn_fast"
+settings = {{ "data.plan" = "random", "data.epoch" = 20, "epochs" = {epochs} }}
+
+[models.second]
+experiment = "vdsr_fast"
+[models.second.settings]
+"network" = {{ name = "vdsr", depth = 2, width = 4 }}
+"data.plan" = "random"
+"data.epoch" = 5
+"epochs" = 1
+"data.reduced" = [1.0]
+"""
+
+
+@pytest.fixture
+def workplace(folders, tmp_path):
+    """Makes a list of two models; returns the function that runs its queue."""
+    path = tmp_path / "models.toml"
+
+    def write(epochs):
+        names = {name: folders / name for name in ("train", "validation")}
+        path.write_text(LIST.format(epochs=epochs, **names))
+
+    def start(*args):
+        for name, place in (("models", path), ("runs", "runs"), ("shipped", "shipped")):
+            args = (f"--{name}", str(tmp_path / place), *args)
+        return subprocess.Popen(
+            [sys.executable, "-m", "jaxsr.queue", *args],
+            cwd=ROOT,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    write(2)
+    return write, start
+
+
+def rows(out):
+    """Model -> the cells of its row."""
+    table = [line.strip("| ").split(" | ") for line in out.splitlines() if "|" in line]
+    return {cells[0]: cells[1:] for cells in table[2:]}
+
+
+def test_a_killed_queue_resumes_and_skips_what_is_done(workplace, tmp_path):
+    write, start = workplace
+    write(10_000)
+    run, checkpoints = start("first"), tmp_path / "runs/first/checkpoints"
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "runs/first/model.safetensors").exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.2)
+    run.send_signal(signal.SIGTERM)
+    out, _ = run.communicate(timeout=120)
+    assert run.returncode == 128 + signal.SIGTERM, out
+    assert "The same command goes on from there." in out
+    saved = max(int(path.name) for path in checkpoints.iterdir())
+    listed, _ = start("--list").communicate(timeout=120)
+    state, updates, validation, shipped, hours = rows(listed)["first"]
+    assert state == "begun" and updates.endswith("of 200,000")
+    assert float(validation) > 10 and shipped == "-" and float(hours) > 0
+    assert rows(listed)["second"][:2] == ["not begun", "0 of 5"]
+    # Another length of a cosine is another run: refused by name; the rest is trained.
+    write(2)
+    run = start()
+    out, _ = run.communicate(timeout=300)
+    assert run.returncode == 1 and "epochs: 10000.0 there, 2.0 now" in out
+    assert "1 of 2 failed: first." in out and saved
+    listed, _ = start("--list").communicate(timeout=120)
+    assert rows(listed)["second"][:2] == ["done", "5 of 5"]
+
+
+def test_a_finished_queue_has_nothing_to_do(workplace, tmp_path):
+    _, start = workplace
+    run = start("second")
+    out, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, out
+    card = weights.load(tmp_path / "shipped/second.safetensors").card
+    assert card["recipe"].startswith("vdsr_fast.py --config.data.backend=device")
+    began = time.monotonic()
+    out, _ = start("second").communicate(timeout=120)
+    assert time.monotonic() - began < 60 and "epoch" not in out
+
+
+def make_model(path, value, psnr):
+    """Writes a small ESPCN of equal weights with a validation PSNR on its card."""
+    net = models.make("espcn", scale=2, widths=(2, 2))
+    shapes = weights.init_shapes(net, image.channels("y"))
+    variables = {"params": {}}
+    for layer, params in shapes["params"].items():
+        variables["params"][layer] = {
+            name: np.full(x.shape, value, np.float32) for name, x in params.items()
+        }
+    card = weights.make_card(
+        net,
+        color="y",
+        scales=[2],
+        trained_on="T91",
+        validation={"data": "validation", "psnr": psnr},
+    )
+    weights.save(path, weights.Model(net, variables, card))
+
+
+def test_the_better_model_by_validation_is_shipped_and_scored(
+    data_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(queue, "SETS", ("Set5",))
+    run, shipped = tmp_path / "run", tmp_path / "shipped"
+    run.mkdir()
+    shipped.mkdir()
+    path = shipped / "small.safetensors"
+    assert not queue.take("small", run, shipped)  # nothing trained yet
+    make_model(run / weights.MODEL, 0.01, 20.0)
+    assert queue.take("small", run, shipped)
+    assert weights.load(path).card["scores"]["Set5"]["x2"]["psnr"] > 0
+    assert "small: 20.000 dB on validation; Set5 x2" in capsys.readouterr().out
+    for psnr, taken in ((20.0, False), (19.0, False), (21.0, True)):
+        make_model(run / weights.MODEL, 0.02, psnr)
+        assert queue.take("small", run, shipped) == taken
+    assert "(was 20.000)" in capsys.readouterr().out
+    assert weights.load(path).card["validation"]["psnr"] == 21.0
+
+
+def test_the_list_in_experiments_names_runs_that_can_be_made():
+    entries = queue.read(ROOT / "experiments" / "shipped.toml")
+    assert {entry.name for entry in entries} >= set(weights.shipped()) - {
+        name for name in weights.shipped() if name.startswith("edsr_8x32")
+    }
+    for entry in entries:
+        config = queue.make_config(entry)
+        assert config.data.plan != "grid", entry.name  # else its length is unknown
+        assert config.data.backend == "device" and config.data.batch % 2 == 0
+        start = config.start
+        before = [e.name for e in entries[: entries.index(entry)]]
+        assert not start or start in before or start in weights.shipped(), entry.name
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models = 3", "must have a table"),
+        ("[models.a]\nexperiment = 'vdsr'", "must have a table"),
+        ("[models.a\n", "must have a table"),
+    ],
+)
+def test_a_file_that_is_no_list_is_named(tmp_path, text, message):
+    (tmp_path / "list.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        queue.read(tmp_path / "list.toml")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "message"),
+    [
+        ("nothing", {}, "a: No module named 'experiments.nothing'"),
+        ("vdsr", {"data.pach": 3}, "a: no setting 'data.pach'"),
+        ("vdsr", {"dta.patch": 3}, "dta"),
+    ],
+)
+def test_a_wrong_experiment_or_setting_is_named(experiment, settings, message):
+    with pytest.raises(ValueError, match=message):
+        queue.make_config(queue.Entry("a", experiment, settings))
