@@ -1,15 +1,17 @@
-"""Training speed of every network: python benchmarks/networks.py
+"""Training speed of every network against PyTorch: python benchmarks/networks.py
 
-The update of each experiment, as train.py makes it, beside a product of two large
-matrices in the same rounds, whose speed is taken for the peak.
+The update of each experiment, as train.py makes it, in turn with the same in PyTorch
+and with a product of two large matrices, whose speed is the peak.
 """
 
 import argparse
+import itertools
+import math
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import paired
+import peers
 import recipe
 
 from jaxsr import build, models
@@ -22,8 +24,10 @@ PAPERS = sorted(p.stem for p in FILES if p.stem in models.MODELS)
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("experiments", nargs="*", default=PAPERS)
-    parser.add_argument("--batch", type=int, help="patches (each experiment's own)")
-    parser.add_argument("--precision", default="float32")
+    own = {"type": int, "nargs": "+", "default": [None]}
+    parser.add_argument("--batch", **own, help="patches (each experiment's own)")
+    parser.add_argument("--patch", **own, help="pixels a side (each experiment's own)")
+    parser.add_argument("--precision", choices=models.PRECISIONS, default="float32")
     parser.add_argument(
         "--updates", type=int, default=32, help="a dispatch; 1 on a CPU"
     )
@@ -31,43 +35,35 @@ def main():
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
 
-    build.use_cores(args.batch or 16)
-    on_cpu = jax.default_backend() == "cpu"
-    side = 2048 if on_cpu else 8192
-    a = jnp.ones([side, side], models.PRECISIONS[args.precision][1])
-    product = jax.jit(jnp.matmul)
-    rows = []
-    for name in args.experiments:
-        config = recipe.make_config(
-            "device", args.data, name, batch=args.batch, precision=args.precision
+    cases = list(itertools.product(args.experiments, args.batch, args.patch))
+    configs = [
+        recipe.make_config(
+            "device",
+            args.data,
+            name,
+            batch=batch,
+            patch=patch,
+            precision=args.precision,
         )
-        # Batches of several scales cannot be stacked.
-        several = len(config["data"]["scales"]) > 1
-        updates = 1 if on_cpu or several else args.updates
-        run, operations = recipe.make_run(config, updates)
-        contenders = {
-            "update": paired.timed(run),
-            "product": paired.timed(lambda: product(a, a).block_until_ready()),
-        }
-        seconds = paired.interleave(contenders, args.repetitions)
-        speeds = [operations * updates / value for value in seconds["update"]]
-        peaks = [2 * side**3 / value for value in seconds["product"]]
-        data = config["data"]
-        images = [data["batch"] * updates / value for value in seconds["update"]]
+        for name, batch, patch in cases
+    ]
+    build.use_cores(math.gcd(*(config["data"]["batch"] for config in configs)))
+    rows = []
+    for (name, *_), config in zip(cases, configs):
+        speeds = peers.measure(config, args.updates, args.repetitions)
+        data, gflop = config["data"], recipe.gflop(config)
         rows.append(
             [
                 name,
                 f"{data['batch']} of {data['patch']}x{data['patch']}",
-                paired.spread(images),
-                paired.number(operations / data["batch"] / 1e9),
-                paired.spread([speed / 1e9 for speed in speeds]),
-                f"{100 * paired.ratio(speeds, peaks):.0f}",
+                paired.number(gflop),
+                *peers.cells("jaxsr", speeds, gflop),
             ]
         )
     kind = jax.devices()[0].device_kind
-    print(f"{args.precision}, {jax.device_count()} x {kind}.\n")
-    header = ["experiment", "patches", "images/s", "GFLOP an image", "GFLOP/s"]
-    print(paired.table([*header, "% of matrix peak"], rows))
+    print(f"{args.precision}, {jax.device_count()} x {kind}. {paired.processor()}.\n")
+    header = ["experiment", "patches", "GFLOP an image", *peers.HEADER]
+    print(paired.table(header, rows))
 
 
 if __name__ == "__main__":
