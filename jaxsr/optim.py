@@ -258,11 +258,24 @@ def step_decay(
 
 
 def cosine(
-    learning_rate: float, *, epoch: int, epochs: float, final: float = 0.0
+    learning_rate: float,
+    *,
+    epoch: int,
+    epochs: float,
+    final: float = 0.0,
+    warmup: float = 0.0,
 ) -> optax.Schedule:
-    """Half a cosine from the rate to `final` times it, over `epochs` epochs."""
-    return optax.cosine_decay_schedule(
-        learning_rate, max(1, round(epochs * epoch)), final
+    """Half a cosine from the rate to `final` times it, ending after `epochs` epochs.
+
+    During the first `warmup` epochs the rate rises linearly from 0 instead.
+    """
+    if not 0 <= warmup < epochs:
+        raise ValueError(f"warmup must be from 0 to below {epochs}; got {warmup}.")
+    updates, rise = max(1, round(epochs * epoch)), round(warmup * epoch)
+    if not rise:
+        return optax.cosine_decay_schedule(learning_rate, updates, final)
+    return optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, rise, updates, final * learning_rate
     )
 
 

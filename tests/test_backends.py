@@ -40,6 +40,7 @@ KINDS = [
     {"scales": (4,), "patch": 9, "input": "interpolated", "color": "rgb"},
     {"scales": (2, 3), "patch": 9, "input": "low", "color": "rgb", "make": "random"},
     {"scales": (2, 4), "patch": 36, "input": "low", "color": "y", "make": "pyramid"},
+    {"scales": (2, 3), "patch": 8, "input": "interpolated", "color": "ycbcr"},
 ]
 
 
@@ -48,24 +49,100 @@ def batches(feed, step, count):
     return [cut(feed.data, x) for x in feed.inputs(step, count)]
 
 
+def assert_same(one, other, input):
+    """Exactly, but for inputs that one backend enlarges whole, the other in patches."""
+    np.testing.assert_array_equal(one["hr"], other["hr"])
+    tolerance = 1e-6 if input == "interpolated" else 0
+    np.testing.assert_allclose(one["lr"], other["lr"], rtol=0, atol=tolerance)
+
+
+def expected(source, plan, row, *, input, color, **kinds):
+    """The patches of a row, cut from the whole pair."""
+    which, top, left, symmetry, scale = (int(value) for value in row)
+    x, hr = pairs.make_pair(
+        source.read(which), scale, color=color, input=input, **kinds
+    )
+    side = plan.sides[scale]
+    unit = scale if input == "low" else 1
+    top, left = top % (x.shape[0] - side + 1), left % (x.shape[1] - side + 1)
+    return {
+        name: image.symmetry(
+            pixels[u * top :, u * left :][: u * side, : u * side], symmetry
+        )
+        for name, pixels, u in (("lr", x, 1), ("hr", hr, unit))
+    }
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k['input']}-{k['color']}")
 def test_backends_give_the_same_batches_and_those_of_the_plan(source, kind):
     plan, (on_device, by_tf) = feeds(source, **kind)
+    kinds = {"input": kind["input"], "color": kind["color"]}
     steps = [batches(feed, 3, 3) for feed in (on_device, by_tf)]
     for i, (one, other) in enumerate(zip(*steps)):
-        for name in ("lr", "hr"):
-            np.testing.assert_array_equal(one[name], other[name])
-        for k, (which, top, left, symmetry, scale) in enumerate(plan.rows(SEED, 3 + i)):
-            x, hr = pairs.make_pair(
-                source.read(which), scale, color=kind["color"], input=kind["input"]
-            )
-            side = plan.sides[scale]
-            unit = scale if kind["input"] == "low" else 1
-            top, left = top % (x.shape[0] - side + 1), left % (x.shape[1] - side + 1)
-            for name, pixels, u in (("lr", x, 1), ("hr", hr, unit)):
-                expected = pixels[u * top :, u * left :][: u * side, : u * side]
-                expected = image.symmetry(expected, int(symmetry))
-                np.testing.assert_array_equal(one[name][k], expected)
+        assert_same(one, other, kind["input"])
+        for k, row in enumerate(plan.rows(SEED, 3 + i)):
+            patch = {name: x[k] for name, x in one.items()}
+            assert_same(patch, expected(source, plan, row, **kinds), kind["input"])
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.8])
+@pytest.mark.parametrize("color", sorted(image.CHANNELS))
+@pytest.mark.parametrize("input", ["interpolated", "low"])
+def test_patches_on_the_device_are_right_at_all_four_corners(
+    source, input, color, blur
+):
+    # The sides of the first two images are multiples of none of the scales, or of one.
+    scales, side = (3,) if input == "low" else (2, 3, 4), 11
+    rows = []
+    for i, (height, width) in enumerate(source.sizes[:2]):
+        for scale in scales:
+            unit = scale if input == "low" else 1
+            last = [n // scale * scale // unit - side for n in (height, width)]
+            for top in (0, last[0]):
+                rows += [(i, top, left, 0, scale) for left in (0, last[1])]
+    rows = np.array(rows, np.int32)
+    sides = dict.fromkeys(scales, side)
+    plan = patches.Plan(lambda seed, step: rows, len(rows), len(rows), 1, sides)
+    kinds = {"input": input, "color": color, "blur": blur}
+    feed = device.make_feed(source, plan, seed=0, scales=scales, **kinds)
+    (batch,) = batches(feed, 0, 1)
+    for k, row in enumerate(rows):
+        patch = {name: x[k] for name, x in batch.items()}
+        assert_same(patch, expected(source, plan, row, **kinds), input)
+
+
+@pytest.mark.parametrize("kind", KINDS[:2], ids=lambda k: k["input"])
+def test_devices_cut_their_rows_from_replicated_images(source, kind):
+    _, (feed, _) = feeds(source, **kind)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    whole, spread = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("data")
+    cut = jax.shard_map(feed.cut, mesh=mesh, in_specs=(whole, spread), out_specs=spread)
+    (rows,) = feed.inputs(1, 1)
+    one = jax.jit(cut)(feed.data, rows)
+    assert_same(one, batches(feed, 1, 1)[0], kind["input"])
+
+
+@pytest.mark.parametrize("input", ["interpolated", "low"])
+@pytest.mark.parametrize(
+    ("color", "per_pixel"), [("y", 1 + 4 * 0.42), ("rgb", 3 * 1.42)]
+)
+def test_the_device_holds_true_images_once_in_8_bits(source, input, color, per_pixel):
+    reads = []
+
+    def read(i):
+        reads.append(i)
+        return source.read(i)
+
+    common = {"scales": (2, 3, 4), "input": input}
+    plan = patches.random_plan(3, patch=9, batch=8, epoch=1, **common)
+    counted = source._replace(read=read)
+    feed = device.make_feed(counted, plan, seed=0, color=color, **common)
+    assert reads == [0, 1, 2]
+    held = sum(x.nbytes for x in jax.tree.leaves(feed.data))
+    # 1/4 + 1/9 + 1/16 = 0.42 low-resolution pixels for each true one.
+    np.testing.assert_allclose(
+        held, per_pixel * source.sizes.prod(axis=1).sum(), rtol=0.03
+    )
 
 
 def test_a_batch_is_the_same_wherever_the_iteration_began(source):
@@ -83,9 +160,8 @@ def test_processes_share_a_batch_between_them(source):
         for i in range(2):
             _, shards = feeds(source, shard=(i, 2), **KINDS[0])
             parts += batches(shards[backend], 2, 1)
-        for name in ("lr", "hr"):
-            joined = np.concatenate([part[name] for part in parts])
-            np.testing.assert_array_equal(joined, full[name])
+        joined = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+        assert_same(joined, full, KINDS[0]["input"])
 
 
 def test_a_streamed_image_that_is_too_small_is_named(source):

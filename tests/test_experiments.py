@@ -71,9 +71,10 @@ def set_up(config):
     feed = build.make_feed(config, source, plan, net.input)
     tx, _ = build.make_optimizer(config, plan.epoch)
     train_step = build.make_step(config, tx)
-    update = jax.jit(step.make_train_steps(train_step, feed.cut, single=True))
+    update, *_ = train.make_update(train_step, feed.cut, devices=jax.devices()[:1])
     variables = init(net, config["color"], seed=0)
-    return update, step.init_state(variables, tx, ema=config["ema_decay"] > 0), feed
+    state = step.init_state(variables, tx, ema=config["ema_decay"] > 0)
+    return jax.jit(update.__wrapped__), state, feed  # so that states can be compared
 
 
 def config_of_a_run(name, folders, **settings):

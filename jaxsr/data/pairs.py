@@ -24,22 +24,40 @@ def make_pair(
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
     """
-    channels = image.channels(color)
+    check_input(input)
+    hr = cropped(true_pixels(pixels, color), scale)
+    x = low_resolution(hr, scale, color=color, blur=blur)
+    return image.enlarge(x, scale) if input == "interpolated" else x, hr
+
+
+def check_input(input: str) -> None:
+    """Raises ValueError unless `input` is one of the two kinds of `make_pair`."""
     if input not in ("interpolated", "low"):
         raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
+
+
+def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
+    """uint8 [H', W', C]: the true image of `make_pair` in a color, not yet cropped."""
+    channels = image.channels(color)
+    gray = pixels.shape[2] == 1
     if color == "rgb":
-        hr = image.from_uint(np.broadcast_to(pixels, (*pixels.shape[:2], channels)))
-    elif color == "y":
-        hr = image.luma(pixels)
-    elif pixels.shape[2] == 1:
-        hr = image.with_neutral_chroma(image.luma(pixels))
-    else:
-        ycbcr = image.rgb_to_ycbcr(image.from_uint(pixels, np.float64))
-        hr = image.quantise(ycbcr).astype(np.float32)
-    hr = image.modcrop(hr, scale)
-    x = image.degrade(hr, scale, blur=blur)
-    if color == "rgb":
-        x = image.quantise(x)
-    if input == "interpolated":
-        x = image.enlarge(x, scale)
-    return x, hr
+        return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
+    if color == "y":
+        return pixels if gray else image.to_uint(image.luma(pixels))
+    if gray:
+        ycbcr = image.with_neutral_chroma(image.luma(pixels))
+        return image.to_uint(ycbcr, 8 * pixels.itemsize)
+    return image.to_uint(image.rgb_to_ycbcr(image.from_uint(pixels, np.float64)))
+
+
+def cropped(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """hr, float32 [H, W, C], of `true_pixels`."""
+    return image.from_uint(image.modcrop(pixels, scale))
+
+
+def low_resolution(
+    hr: np.ndarray, scale: int, *, color: str, blur: float = 0.0
+) -> np.ndarray:
+    """float32 [h, w, C] of hr, a multiple of 1/255 for "rgb"."""
+    low = image.degrade(hr, scale, blur=blur)
+    return image.quantise(low) if color == "rgb" else low

@@ -64,7 +64,7 @@ def _chunk(x: tuple[int, ...], kernel: tuple[int, ...], settings: dict) -> int:
         or settings.get("feature_group_count", 1) > 1
     ):
         return 0
-    chunk = min(max(1, 1024 // math.prod(size)), 4)
+    chunk = min(max(2, 1024 // max(1, math.prod(size))), 4)
     return chunk if chunk < images else 0
 
 
