@@ -2,23 +2,15 @@
 
     python -m jaxsr.main --config experiments/fsrcnn_fast.py
 
-Adam, a cosine, averaged parameters, larger patches, more images and symmetries.
+That of `base.fast`, with larger patches, and without the paper's unpadded convolutions.
 """
 
-from experiments import fsrcnn
+from experiments import base, fsrcnn
 
 
 def get_config():
     config = fsrcnn.get_config()
+    base.fast(config, learning_rate=4e-3, epochs=200.0)
     config.in_training = {}
-    config.optim = {"name": "adam"}
-    config.schedule = {"name": "cosine", "learning_rate": 0.002}
-    config.ema_decay = 0.999
-    config.epochs = 100.0
-    config.data.name = "291+General100"
-    config.data.patch = 16
-    config.data.stride = 12
-    config.data.batch = 32
-    config.data.symmetries = 8
-    config.validation.every = 2.0
+    config.data.patch = 32
     return config

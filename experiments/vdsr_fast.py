@@ -2,17 +2,13 @@
 
     python -m jaxsr.main --config experiments/vdsr_fast.py
 
-Adam, a cosine, averaged parameters, reduced copies of the images.
+That of `base.fast`.
 """
 
-from experiments import vdsr
+from experiments import base, vdsr
 
 
 def get_config():
     config = vdsr.get_config()
-    config.optim = {"name": "adam"}
-    config.schedule = {"name": "cosine", "learning_rate": 0.001}
-    config.ema_decay = 0.999
-    config.epochs = 120.0
-    config.data.reduced = (1.0, 0.8, 0.6)
+    base.fast(config, learning_rate=1e-3, epochs=200.0)
     return config
