@@ -267,11 +267,13 @@ def cosine(
 ) -> optax.Schedule:
     """Half a cosine from the rate to `final` times it, ending after `epochs` epochs.
 
-    During the first `warmup` epochs the rate rises linearly from 0 instead.
+    During the first `warmup` epochs, but at most a tenth of the run, the rate rises
+    linearly from 0 instead.
     """
-    if not 0 <= warmup < epochs:
-        raise ValueError(f"warmup must be from 0 to below {epochs}; got {warmup}.")
-    updates, rise = max(1, round(epochs * epoch)), round(warmup * epoch)
+    if warmup < 0:
+        raise ValueError(f"warmup must not be negative; got {warmup}.")
+    updates = max(1, round(epochs * epoch))
+    rise = round(min(warmup, epochs / 10) * epoch)
     if not rise:
         return optax.cosine_decay_schedule(learning_rate, updates, final)
     return optax.warmup_cosine_decay_schedule(

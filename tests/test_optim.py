@@ -139,8 +139,8 @@ def test_adam_moves_by_the_rate_at_first_and_decays_outside_the_moments():
         ("step", {"factor": 0.1, "every": 2, "final": 0.05}, [0.1, 0.01, 0.005]),
         ("cosine", {}, [0.1, 0.05, 0.0]),
         ("cosine", {"final": 0.5}, [0.1, 0.075, 0.05]),
-        ("cosine", {"warmup": 2}, [0.0, 0.1, 0.0]),
-        ("cosine", {"warmup": 1, "final": 0.5}, [0.0, 0.0875, 0.05]),
+        ("cosine", {"warmup": 0.4}, [0.0, 0.0586824, 0.0]),
+        ("cosine", {"warmup": 0.4, "final": 0.5}, [0.0, 0.0793412, 0.05]),
     ],
 )
 def test_schedules_count_in_epochs(name, fields, expected):
@@ -151,6 +151,8 @@ def test_schedules_count_in_epochs(name, fields, expected):
         np.testing.assert_allclose(schedule(19), 0.1, rtol=1e-6)
 
 
-def test_a_warm_up_that_takes_the_whole_run_is_refused():
-    with pytest.raises(ValueError, match="warmup must be from 0 to below 4; got 4"):
-        optim.cosine(0.1, epoch=10, epochs=4, warmup=4)
+def test_a_warm_up_takes_a_tenth_of_a_short_run_at_most():
+    schedule = optim.cosine(0.1, epoch=10, epochs=4, warmup=40)
+    np.testing.assert_allclose([schedule(2), schedule(4)], [0.05, 0.1], rtol=1e-5)
+    with pytest.raises(ValueError, match="warmup must not be negative; got -1"):
+        optim.cosine(0.1, epoch=10, epochs=4, warmup=-1)
