@@ -3,11 +3,15 @@
 import argparse
 import itertools
 import logging
+import os
 import pathlib
 import re
 import sys
 import time
 
+import jaxsr
+
+BENCHMARKS = ["Set5", "Set14", "B100"]
 MODEL = "a shipped model, a model file or a run directory"
 
 
@@ -37,8 +41,9 @@ def _upscale(args) -> int:
 
 
 def _compare(args) -> int:
-    from jaxsr import comparison
+    from jaxsr import comparison, files
 
+    files.writable(args.output)
     comparison.compare_file(
         args.input, args.output, args.scale, args.models, truth=args.truth
     )
@@ -46,8 +51,7 @@ def _compare(args) -> int:
 
 
 def _evaluate(args) -> int:
-    from jaxsr import evaluate, models, report, weights
-    from jaxsr.data import sources
+    from jaxsr import evaluate, files, models, report, weights
     from jaxsr.published import features
 
     models.check_precision(args.precision)
@@ -61,13 +65,15 @@ def _evaluate(args) -> int:
         return _evaluate_all(args)
     if args.save and not plain:
         raise ValueError("a model's card has its scores in float32: no --precision.")
+    for path in filter(None, (args.json, args.save)):
+        files.writable(path)
     model = weights.load(args.model)
     if args.half:
         model = weights.halved(model)
     scales = args.scales or model.card["scales"]
     if not scales:
         raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
-    opened = [sources.open_source(name, args.data_dir) for name in args.data]
+    opened = _opened(args.data, args.data_dir)
     lpips = None if args.lpips is None else features.load_lpips(args.lpips)
     sets = [
         evaluate.measurable(source, scales, lpips=lpips is not None)
@@ -90,13 +96,34 @@ def _evaluate(args) -> int:
     return _counted([reason for source in sets for reason in source.left_out])
 
 
-def _evaluate_all(args) -> int:
-    from jaxsr import evaluate, report
+def _opened(names: list[str], data_dir: str | None = None) -> list:
+    """The sources of these names, each once; two folders of one name as two."""
+    from jaxsr import files
     from jaxsr.data import sources
 
+    opened = {name: sources.open_source(name, data_dir) for name in names}
+    found = [source.name for source in opened.values()]
+    twice = [name for name, s in opened.items() if found.count(s.name) > 1]
+    folders = files.short_names(
+        name
+        for name in twice
+        if os.path.isdir(name) and opened[name].name not in sources.SETS
+    )
+    renamed = [
+        source._replace(name=folders[name]) if name in folders else source
+        for name, source in opened.items()
+    ]
+    return list({source.name: source for source in renamed}.values())
+
+
+def _evaluate_all(args) -> int:
+    from jaxsr import evaluate, files, report
+
+    if args.json:
+        files.writable(args.json)
     named = _shipped()
     scales = [scale for model in named.values() for scale in model.card["scales"]]
-    opened = [sources.open_source(name, args.data_dir) for name in args.data]
+    opened = _opened(args.data, args.data_dir)
     sets = [evaluate.measurable(source, sorted(set(scales))) for source in opened]
     scores = evaluate.evaluate_all(named, sets, ensemble=args.ensemble)
     if args.ensemble:  # of bicubic there is none
@@ -144,36 +171,46 @@ def _counted(left_out: list[str]) -> int:
 
 
 def _report(args) -> int:
-    from jaxsr import logs, report, weights
+    from jaxsr import files, logs, report, weights
 
     if args.curves and not args.run_directory:
         raise ValueError("--curves draws training: name the run directories.")
-    paths = [pathlib.Path(run) for run in args.run_directory]
-    named = {path.name: weights.load(path) for path in paths}
+    for path in filter(None, (args.figure, args.curves)):
+        files.writable(path)
+    perceptual = _shipped() | _interpolations(args) if args.perceptual else {}
+    labels = files.short_names(args.run_directory, perceptual)
+    paths = {label: pathlib.Path(run) for run, label in labels.items()}
+    runs = {label: weights.load(path) for label, path in paths.items()}
+    named = perceptual | runs or _shipped()
+    data = args.data or _sets(named)
     if args.perceptual:
-        named = _shipped() | _interpolations(args) | named
-        print(report.perceptual(named, args.data))
+        print(report.perceptual(named, data))
         return 0
-    named = named or _shipped()
-    print(report.overview(named, args.data))
+    print(report.overview(named, data))
     if args.figure:
-        report.tradeoff(args.figure, named, args.data[0])
+        report.tradeoff(args.figure, named, data[0])
     if args.curves:
-        runs = {path.name: logs.read(path) for path in paths}
+        records = {label: logs.read(path) for label, path in paths.items()}
         scales = {scale for model in named.values() for scale in model.card["scales"]}
         names = [f"validation_psnr_x{scale}" for scale in sorted(scales)]
-        report.curves(args.curves, runs, y=names)
+        report.curves(args.curves, records, y=names)
     return 0
+
+
+def _sets(named: dict) -> list[str]:
+    """The benchmark sets; where no card has one, those that the cards have."""
+    cards = [model.card["scores"] for model in named.values()]
+    found = list(dict.fromkeys(data for scores in cards for data in scores))
+    return [data for data in BENCHMARKS if data in found] or found or BENCHMARKS
 
 
 def _interpolations(args) -> dict:
     """Nearest and bicubic x4 of RGB, with their scores, measured now."""
     from jaxsr import evaluate
-    from jaxsr.data import sources
     from jaxsr.published import features
 
     lpips = features.load_lpips()
-    sets = [sources.open_source(name) for name in args.data]
+    sets = _opened(args.data or BENCHMARKS)
     named = {}
     for name in ("nearest", "bicubic"):
         model = evaluate.baseline(name, color="rgb")
@@ -184,8 +221,9 @@ def _interpolations(args) -> dict:
 
 
 def _import(args) -> int:
-    from jaxsr import published, weights
+    from jaxsr import files, published, weights
 
+    files.writable(args.out)
     model = published.import_weights(args.file, args.network)
     weights.save(args.out, model)
     print(f"{args.out}: {model.card['network']} {model.card['fields']}")
@@ -193,10 +231,10 @@ def _import(args) -> int:
 
 
 def _models(args) -> int:
-    from jaxsr import report
+    from jaxsr import listing
 
-    for line in report.networks(args.name):
-        print(line, flush=True)
+    for line in listing.networks(args.name):
+        print(line)
     return 0
 
 
@@ -209,8 +247,11 @@ def _prepare(args) -> int:
     return 0
 
 
+_PATH = os.path.expanduser  # for --data=~/x, which no shell expands
+
+
 def _commas(text: str) -> list[str]:
-    parts = [part for part in text.split(",") if part]
+    parts = [os.path.expanduser(part) for part in text.split(",") if part]
     if not parts:
         raise argparse.ArgumentTypeError("at least one, separated by commas")
     return parts
@@ -235,6 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxsr", description="Single-image super-resolution in JAX."
     )
+    parser.add_argument(
+        "--version", action="version", version=f"jaxsr {jaxsr.__version__}"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run, name, help):
@@ -244,9 +288,14 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(_upscale, "upscale", "Enlarge photographs, and folders of them.")
     sub.add_argument(
-        "input", nargs="+", help="image files, folders and patterns like 'a/**/*.jpg'"
+        "input",
+        type=_PATH,
+        nargs="+",
+        help="image files, folders and patterns like 'a/**/*.jpg'",
     )
-    sub.add_argument("-o", "--output", help="a folder, or a file for a single input")
+    sub.add_argument(
+        "-o", "--output", type=_PATH, help="a folder, or a file for a single input"
+    )
     goal = sub.add_mutually_exclusive_group()
     goal.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
     goal.add_argument(
@@ -257,6 +306,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--model",
+        type=_PATH,
         default="auto",
         help=f"{MODEL} (auto: the best shipped)",
     )
@@ -290,23 +340,26 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         _compare, "compare", "Show an image enlarged by bicubic and by models."
     )
-    sub.add_argument("input", help="an image file")
-    sub.add_argument("-o", "--output", required=True, help="the image file to write")
+    sub.add_argument("input", type=_PATH, help="an image file")
+    sub.add_argument(
+        "-o", "--output", type=_PATH, required=True, help="the image file to write"
+    )
     sub.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
     sub.add_argument(
         "--models", type=_commas, default=["auto"], help=f"each {MODEL} (auto)"
     )
-    sub.add_argument("--truth", help="the true image, for PSNR and SSIM")
+    sub.add_argument("--truth", type=_PATH, help="the true image, for PSNR and SSIM")
 
     sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
     which = sub.add_mutually_exclusive_group(required=True)
-    which.add_argument("model", nargs="?", help=MODEL)
+    which.add_argument("model", type=_PATH, nargs="?", help=MODEL)
     which.add_argument("--all", action="store_true", help="every shipped model")
     sub.add_argument("--data", type=_commas, default=["Set5"], help="Set5,Set14,...")
-    sub.add_argument("--data-dir", help="where the sets lie ($JAXSR_DATA)")
+    sub.add_argument("--data-dir", type=_PATH, help="where the sets lie ($JAXSR_DATA)")
     sub.add_argument("--scales", type=_integers, help="of a model: 2,3,4 (its own)")
     sub.add_argument(
         "--lpips",
+        type=_PATH,
         nargs="?",
         const="",
         metavar="FILE",
@@ -323,23 +376,37 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--half", action="store_true", help="with the weights rounded to float16"
     )
-    sub.add_argument("--json", help="also write every image's score to this file")
-    sub.add_argument("--save", help="also write a model, with its scores, to this file")
+    sub.add_argument(
+        "--json", type=_PATH, help="also write every image's score to this file"
+    )
+    sub.add_argument(
+        "--save", type=_PATH, help="also write a model, with its scores, to this file"
+    )
 
     sub = command(_report, "report", "Show what models reach, by their cards.")
-    sub.add_argument("run_directory", nargs="*", help="these (the shipped models)")
-    sub.add_argument("--data", type=_commas, default=_commas("Set5,Set14,B100"))
-    sub.add_argument("--figure", help="also draw PSNR against cost, to this PNG file")
+    sub.add_argument(
+        "run_directory", type=_PATH, nargs="*", help="these (the shipped models)"
+    )
+    sub.add_argument(
+        "--data", type=_commas, help="Set5,Set14,... (the benchmarks, or what there is)"
+    )
+    sub.add_argument(
+        "--figure", type=_PATH, help="also draw PSNR against cost, to this PNG file"
+    )
     sub.add_argument(
         "--perceptual",
         action="store_true",
         help="the rows of the SRGAN paper at x4, with LPIPS; the runs are added",
     )
-    sub.add_argument("--curves", help="also draw the runs' learning, to this PNG file")
+    sub.add_argument(
+        "--curves", type=_PATH, help="also draw the runs' learning, to this PNG file"
+    )
 
     sub = command(_import, "import", "Turn an authors' weight file into a model.")
-    sub.add_argument("file", help="as published (.mat, .caffemodel, .npz, .pb, .pth)")
-    sub.add_argument("out", help="the .safetensors file to write")
+    sub.add_argument(
+        "file", type=_PATH, help="as published (.mat, .caffemodel, .npz, .pb, .pth)"
+    )
+    sub.add_argument("out", type=_PATH, help="the .safetensors file to write")
     sub.add_argument("--network", required=True, help="whose weights they are")
 
     sub = command(
@@ -349,7 +416,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command(_prepare, "prepare", "Fetch image sets and check them.")
     sub.add_argument("name", nargs="+", help="291, Set5, Set14, B100, ...")
-    sub.add_argument("--data-dir", help="where to put them ($JAXSR_DATA)")
+    sub.add_argument("--data-dir", type=_PATH, help="where to put them ($JAXSR_DATA)")
     sub.add_argument(
         "--url", default="https://raw.githubusercontent.com", help="a mirror"
     )
@@ -372,9 +439,15 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("jaxsr").setLevel(logging.INFO)
-    keep_compiled()
+    if args.run is not _models:  # which needs no JAX
+        keep_compiled()
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, ImportError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1

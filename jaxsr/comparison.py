@@ -11,7 +11,7 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from jaxsr import enlarge, evaluate, files, image, metrics, weights
+from jaxsr import cards, enlarge, evaluate, files, image, metrics, weights
 
 # Pixels of the enlarged image along the side of a crop, and by how much it is shown
 # larger, each pixel a square.
@@ -46,10 +46,14 @@ def compare_file(
     pixels = _rgb(path)
     size = image.resized_size(pixels.shape[:2], scale)
     columns = {"bicubic": evaluate.baseline(color="rgb")}
-    for name in models:
-        auto = name == enlarge.AUTO
-        known = weights.choose(scale) if auto else pathlib.Path(name).stem
-        columns[known] = enlarge.choose(name, scale, "balanced")
+    auto = weights.choose(scale) if enlarge.AUTO in models else None
+    shipped = [*columns, *cards.shipped()]
+    named = [auto if name == enlarge.AUTO else name for name in models]
+    paths = [name for name in named if name not in shipped]
+    known = files.short_names(paths, shipped)
+    for name in named:
+        label = known.get(name, str(name)).removesuffix(cards.SUFFIX)
+        columns[label] = enlarge.choose(name, scale, "balanced")
     columns = {
         name: enlarge.to_size(pixels, size, model) for name, model in columns.items()
     }

@@ -122,7 +122,7 @@ def way(model: weights.Model, scale: float) -> str:
     net, name = model.net, type(model.net).__name__
     if net.input == "interpolated":
         return name
-    factor = tiling.enlargement(net, _branch(net, scale))
+    factor = tiling.enlargement(net, branch(net, scale))
     if factor == scale:
         return f"{name} x{factor}"
     then = "reduced" if factor > scale else "enlarged"
@@ -214,7 +214,7 @@ def to_size(
     colours = 3 if channels > 2 else 1
     if channels > colours:
         pixels = _fill_hidden(pixels)
-    scale = _branch(net, max(new / side for new, side in zip(size, old)))
+    scale = branch(net, max(new / side for new, side in zip(size, old)))
     factor = tiling.enlargement(net, scale)
     # old -before-> whole -network-> made -after-> size, and old -direct-> size
     whole = size if net.input == "interpolated" else old
@@ -262,7 +262,7 @@ def to_size(
     return out.reshape(*size, *array.shape[2:])
 
 
-def _branch(net: nn.Module, wanted: float) -> int | None:
+def branch(net: nn.Module, wanted: float) -> int | None:
     """The scale to ask of a network of several: the next >= wanted, or the largest."""
     scales = getattr(net, "scales", None)
     if scales is None:

@@ -1,6 +1,8 @@
 """A model and benchmark sets -> rows of scores, by the one protocol of `PROTOCOLS`."""
 
+import fractions
 import functools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from jaxsr import enlarge, image, metrics, models, perceptual, tiling, weights
 from jaxsr.data import pairs, sources
+from jaxsr.models import catalog
 
 _Y = (
     "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
@@ -45,11 +48,26 @@ class Score(NamedTuple):
     lpips: float | None = None  # where asked for; the lower, the more alike
 
 
-def baseline(name: str = "bicubic", color: str = "y") -> weights.Model:
-    """An interpolation of `models.MODELS`: a model without weights, at any scale."""
+def baseline(
+    name: str = "bicubic", color: str = "y", *, blur: float = 0.0
+) -> weights.Model:
+    """An interpolation of `models.MODELS`: a model without weights, at any scale.
+
+    Args:
+        name: of the interpolation.
+        color: in which it is measured.
+        blur: as in `image.degrade`, of the images that it is measured on.
+    """
     net = models.make(name)
-    card = weights.make_card(net, color=color, scales=[], trained_on="nothing")
+    more = {"blur": blur} if blur else {}
+    card = weights.make_card(net, color=color, scales=[], trained_on="nothing", **more)
     return weights.Model(net, {}, card)
+
+
+def bicubic_of(model: weights.Model) -> weights.Model:
+    """Bicubic, measured as a model is."""
+    card = model.card
+    return baseline(color=card["color"], blur=card.get("blur", 0.0))
 
 
 def restore_image(
@@ -57,7 +75,8 @@ def restore_image(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
 
-    Both are Y as the protocol compares them, before the border is left out.
+    Both are Y as the protocol compares them, before the border is left out. A model
+    with a "blur" on its card is given images that were blurred so.
 
     Args:
         model: of any colour.
@@ -77,13 +96,14 @@ def restore_rgb(
     bicubic, and gray is three equal channels, as in `enlarge.upscale`.
     """
     sr, _ = _restore(model, pixels, scale)
-    return _as_rgb(sr, pixels, scale, model.card["color"])
+    return _as_rgb(sr, pixels, scale, model.card)
 
 
 def _restore(model, pixels, scale, **options):
     """(sr, hr) in the colour of the model, sr neither clipped nor rounded."""
     color, net = model.card["color"], model.net
-    x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input)
+    blur = model.card.get("blur", 0.0)
+    x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input, blur=blur)
     branch = scale if hasattr(net, "scales") else None
     if net.input == "low" and tiling.enlargement(net, branch) != scale:
         raise ValueError(
@@ -97,11 +117,12 @@ def _as_y(x, color):
     return image.rgb_to_y(x) if color == "rgb" else x[..., :1]
 
 
-def _as_rgb(sr, pixels, scale, color):
+def _as_rgb(sr, pixels, scale, card):
     """(sr, hr) of a network's sr, in its colour, and of the true pixels."""
     hr = image.modcrop(image.from_uint(pixels), scale)
-    bicubic = image.enlarge(image.degrade(hr, scale), scale)
-    sr = image.quantise(enlarge.merged(sr, bicubic, color))
+    low = image.degrade(hr, scale, blur=card.get("blur", 0.0))
+    bicubic = image.enlarge(low, scale)
+    sr = image.quantise(enlarge.merged(sr, bicubic, card["color"]))
     return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
 
 
@@ -159,7 +180,7 @@ def evaluate(
             pair = (_as_y(x, color)[None] for x in (sr, hr))
             values = _measure(*pair, border=scale)
             if lpips is not None:
-                pair = (x[None] for x in _as_rgb(sr, pixels, scale, color))
+                pair = (x[None] for x in _as_rgb(sr, pixels, scale, model.card))
                 values += (_lpips(lpips, *pair),)
             rows.append([float(value[0]) for value in values])
             yield Score(label, source.name, name, scale, *rows[-1])
@@ -167,11 +188,15 @@ def evaluate(
         yield Score(label, source.name, "mean", scale, *means)
 
 
-def protocol(scores: Iterable[Score], color: str) -> str:
-    """How the scores of a model of that colour were measured."""
+def protocol(scores: Iterable[Score], card: dict) -> str:
+    """How the scores of a model were measured."""
+    text = PROTOCOLS[card["color"]]
+    if blur := card.get("blur"):
+        every = f"every `scale`-th pixel after a Gaussian of sigma {blur:g} pixels"
+        text = text.replace("bicubic degradation", every)
     if any(s.lpips is not None for s in scores):
-        return f"{PROTOCOLS[color]}; {LPIPS_PROTOCOL}"
-    return PROTOCOLS[color]
+        text += f"; {LPIPS_PROTOCOL}"
+    return text
 
 
 def with_scores(
@@ -191,7 +216,7 @@ def with_scores(
     card = {key: value for key, value in model.card.items() if key != "ensemble"}
     card |= {
         "scores": _means(scores, label),
-        "protocol": protocol(scores, model.card["color"]),
+        "protocol": protocol(scores, model.card),
     }
     if ensemble := _means(scores, f"{label}+"):
         card["ensemble"] = ensemble
@@ -219,7 +244,7 @@ def crops(
     """
     restore = restore_rgb if model.card["color"] == "rgb" else restore_image
     sr, hr = restore(model, pixels, scale)
-    base, _ = restore(baseline(color=model.card["color"]), pixels, scale)
+    base, _ = restore(bicubic_of(model), pixels, scale)
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:
@@ -243,8 +268,7 @@ def compare(
     Bicubic is measured in float32; the other arguments are those of `evaluate`.
     """
     for source in benchmarks:
-        bicubic = baseline(color=model.card["color"])
-        yield from evaluate(bicubic, source, scales, lpips=lpips)
+        yield from evaluate(bicubic_of(model), source, scales, lpips=lpips)
         for averaged in (False, True)[: 1 + ensemble]:
             yield from evaluate(
                 model,
@@ -254,6 +278,62 @@ def compare(
                 precision=precision,
                 ensemble=averaged,
             )
+
+
+# Scales at which `rated` measures a model.
+SCALES = (1.5, 2, 2.5, 3, 4, 6, 8)
+
+
+def rated(
+    model: weights.Model, source: sources.Source, scales: Sequence[float] = SCALES
+) -> weights.Model:
+    """The model with what it is chosen by on its card: quality and cost by scale.
+
+    "upscaling" is scale, as "2.5" -> {"psnr", "multiply_adds"}: the mean PSNR in dB of
+    `upscaled_psnr`, and the multiply-adds of the network for 1280x720 pixels so made.
+    "cost" is `catalog.facts`, and "rated_on" says how many images of what.
+
+    Args:
+        model: of any network, also for scales that are not its own.
+        source: the true images.
+        scales: with few digits: images are cropped to what they divide.
+    """
+    net = model.net
+    cost = catalog.facts(net, image.channels(model.card["color"]))
+    table = {}
+    for scale in scales:
+        psnrs = [
+            upscaled_psnr(model, source.read(i), scale)
+            for i in range(len(source.names))
+        ]
+        branch = enlarge.branch(net, scale)
+        factor = tiling.enlargement(net, branch)
+        made = (factor / scale) ** 2 if net.input == "low" else 1
+        adds = cost["multiply_adds"][str(branch or "")]
+        table[f"{scale:g}"] = {
+            "psnr": float(np.mean(psnrs)),
+            "multiply_adds": round(adds * made),
+        }
+    rated_on = f"{len(source.names)} images of {source.name}"
+    facts = {"upscaling": table, "cost": cost, "rated_on": rated_on}
+    return model._replace(card=model.card | facts)
+
+
+def upscaled_psnr(model: weights.Model, pixels: np.ndarray, scale: float) -> float:
+    """PSNR in dB of an image reduced by a scale and upscaled again, as users get it.
+
+    The low-resolution image has the colours and 8 bits of `pixels`; PSNR is that of Y
+    rounded to 8 bits without a border of the scale, rounded up. A blank image is
+    restored exactly, which counts as 100 dB.
+    """
+    ratio = fractions.Fraction(scale).limit_denominator(100)
+    hr = image.modcrop(pixels, ratio.numerator)
+    low = image.to_uint(image.resize(image.from_uint(hr), 1 / scale))
+    sr = enlarge.to_size(low, hr.shape[:2], model)
+    psnr = metrics.psnr(
+        *(image.luma(x)[None] for x in (sr, hr)), border=math.ceil(scale)
+    )
+    return min(float(psnr[0]), 100.0)
 
 
 def evaluate_all(

@@ -87,8 +87,14 @@ def claim(workdir: pathlib.Path, settings: dict) -> None:
             workdir.mkdir(parents=True, exist_ok=True)
             files.write_text(path, json.dumps(settings, indent=1) + "\n")
         return
-    theirs = BEFORE | json.loads(path.read_text())
-    theirs["start"] = pathlib.Path(theirs["start"]).name
+    try:
+        theirs = BEFORE | json.loads(path.read_bytes())
+        theirs["start"] = pathlib.Path(theirs["start"]).name
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}), so the settings of that run are unknown. If "
+            "yours are the same, remove the file and resume."
+        ) from error
     differing = [
         f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} now"
         for key in sorted(settings.keys() | theirs.keys())

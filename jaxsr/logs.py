@@ -1,9 +1,14 @@
-"""Where a run's numbers go: metrics.jsonl always, TensorBoard where TensorFlow is."""
+"""Where a run's numbers go: metrics.jsonl always, TensorBoard where TensorFlow is.
+
+A run that was stopped and resumed writes the records of one that never was, but for
+"seconds" and "images_per_second", which are measured.
+"""
 
 import json
 import logging
 import math
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -14,7 +19,8 @@ class Log:
     """Averages what updates report and writes it every so often.
 
     Args:
-        directory: holds metrics.jsonl, to which records are appended.
+        directory: holds metrics.jsonl, to which records are appended, and
+            averages.json, the sums of a record that a checkpoint came before.
         step: the update that the run goes on from; records of later ones, of a run that
             was killed after its last checkpoint, are dropped.
         every: updates between two records.
@@ -23,10 +29,13 @@ class Log:
     def __init__(self, directory: pathlib.Path, *, step: int, every: int):
         self._path = directory / "metrics.jsonl"
         self._every = every
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._held_path = directory / "averages.json"
+        self._held = _read_held(self._held_path)
+        self._sums, self._count = self._held.get(step, ({}, 0))
         kept = [record for record in read(directory) if record["step"] <= step]
         files.write_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
+        self._written = [r.keys() for r in kept if r["step"] == step]
+        self._from = step
         try:
             from clu import metric_writers
 
@@ -50,9 +59,25 @@ class Log:
         self._sums, self._count = {}, 0
         return means
 
+    def hold(self, step: int, steps: Iterable[int]) -> None:
+        """Keeps the sums so far, for a run that resumes at this step.
+
+        Args:
+            step: about to be saved as a checkpoint.
+            steps: of the checkpoints that there are, whose sums stay.
+        """
+        self._held = {s: self._held[s] for s in steps if s in self._held}
+        self._held[step] = dict(self._sums), self._count
+        files.write_text(self._held_path, json.dumps(self._held))
+
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Appends a record, and the same to TensorBoard."""
+        """Appends a record, and the same to TensorBoard.
+
+        Not again where a run resumes at a step that it was validated at before.
+        """
         finite = {name: x for name, x in scalars.items() if math.isfinite(x)}
+        if step == self._from and {"step", *finite} in self._written:
+            return
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step, **finite}) + "\n")
         if self._writer:
@@ -67,12 +92,42 @@ class Log:
 
 
 def read(directory: pathlib.Path) -> list[dict]:
-    """The records of a run so far, oldest first; a line cut by a kill is left out."""
+    """The records of a run so far, oldest first.
+
+    Damaged lines are skipped with a warning, as one that was cut by a kill.
+    """
     path = directory / "metrics.jsonl"
     records = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            logging.warning("%s has a line that is cut short: %r.", path, line)
+            record = json.loads(line)
+            if not _is_record(record):
+                raise ValueError("no record")
+            records.append(record)
+        except (ValueError, RecursionError):
+            logging.warning(
+                "%s has a damaged line, which is skipped: %r.", path, line[:60]
+            )
     return records
+
+
+def _is_record(record) -> bool:
+    """Whether it is one of `Log.write`: a step and numbers."""
+    return (
+        isinstance(record, dict)
+        and type(record.get("step")) is int
+        and all(type(value) in (int, float) for value in record.values())
+    )
+
+
+def _read_held(path: pathlib.Path) -> dict[int, tuple[dict[str, float], int]]:
+    """Step -> (sums, count) of `Log.hold`; nothing from a damaged file."""
+    try:
+        held = json.loads(path.read_bytes()) if path.exists() else {}
+        return {
+            int(step): ({str(name): float(x) for name, x in sums.items()}, int(count))
+            for step, (sums, count) in held.items()
+        }
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        logging.warning("%s is damaged: the next record averages fewer updates.", path)
+        return {}

@@ -3,6 +3,7 @@
 python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 """
 
+import itertools
 import os
 import pathlib
 import signal
@@ -33,7 +34,22 @@ def _integer(variable: str) -> int | None:
     return None if value is None else int(value)
 
 
+def _at_home(arg: str) -> str:
+    """A flag whose value, a path, may begin with ~, which no shell expands there."""
+    name, equals, value = arg.partition("=")
+    return name + equals + os.path.expanduser(value)
+
+
 def _parse(argv: list[str]) -> list[str]:
+    argv = [_at_home(arg) for arg in argv]
+    for flag, value in itertools.pairwise("=".join(argv).split("=")):
+        if flag in ("--config", "-config") and not os.path.isfile(
+            value.partition(":")[0]
+        ):
+            sys.exit(
+                "error: --config must be the file of an experiment, as "
+                f"experiments/vdsr.py; got {value!r}."
+            )
     try:
         return app.parse_flags_with_usage(argv)
     except (AttributeError, KeyError) as error:  # how a misspelt setting shows

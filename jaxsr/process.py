@@ -14,6 +14,16 @@ import tqdm
 from jax.experimental import multihost_utils
 
 
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Raises a ValueError where a file lies in the place of a run's folder."""
+    for folder in (workdir, workdir / "checkpoints", workdir / "crops"):
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(
+                f"{folder} must be a folder, but is a file. Move it away, or give "
+                "another --workdir."
+            )
+
+
 @contextlib.contextmanager
 def alone(workdir: pathlib.Path):
     """Lets no second run into a workdir."""

@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import ml_collections
 
-from jaxsr import build, cli, evaluate, identity, logs, process, train, weights
+from jaxsr import build, cards, cli, evaluate, identity, logs, process, train, weights
 from jaxsr.data import sources
 
 SETS = ("Set5", "Set14", "B100")  # what a model's card is scored on
+VALIDATION = "validation"  # and by what it is chosen for a scale
 
 
 class Entry(NamedTuple):
@@ -129,7 +130,7 @@ def table(entries: list[Entry], runs: pathlib.Path, shipped: pathlib.Path) -> st
 
 
 def _file(name: str, shipped: pathlib.Path) -> pathlib.Path:
-    return shipped / f"{name}{weights.SUFFIX}"
+    return shipped / f"{name}{cards.SUFFIX}"
 
 
 def _psnr(path: pathlib.Path) -> float | None:
@@ -158,7 +159,7 @@ def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
     model = model._replace(card=model.card | {"scores": {}})
     scores = list(evaluate.compare(model, sets, scales, ensemble=ensemble))
     model = evaluate.with_scores(model, scores)
-    weights.save(path, model)
+    weights.save(path, evaluate.rated(model, sources.open_source(VALIDATION)))
     text = ", ".join(
         f"{data} {scale} {score['psnr']:.2f}"
         for data, scales in model.card["scores"].items()
@@ -167,6 +168,21 @@ def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
     was = "" if before is None else f" (was {before:.3f})"
     process.say(f"{name}: {psnr:.3f} dB on validation{was}; {text}. Now shipped.")
     return True
+
+
+def rate(names: list[str], shipped: pathlib.Path) -> None:
+    """Writes `evaluate.rated`'s tables onto the cards of shipped models: these, or all.
+
+    The files stay as they are but for that.
+    """
+    validation = sources.open_source(VALIDATION)
+    for name in names or sorted(path.stem for path in shipped.glob(f"*{cards.SUFFIX}")):
+        path = _file(name, shipped)
+        model = evaluate.rated(weights.load(path), validation)
+        weights.save(path, weights.halved(model))
+        found = model.card["upscaling"].items()
+        text = ", ".join(f"x{scale} {row['psnr']:.2f}" for scale, row in found)
+        process.say(f"{name}: {text} dB")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -182,18 +198,28 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--shipped",
-        default=weights.FOLDER,
+        default=cards.FOLDER,
         type=pathlib.Path,
         help="the folder that better models are put into (the package's)",
     )
     parser.add_argument("--list", action="store_true", help="show how far each is")
     parser.add_argument(
+        "--rate",
+        action="store_true",
+        help="only measure again what `--model auto` chooses the shipped models by",
+    )
+    parser.add_argument(
         "--take", action="store_true", help="only ship what improved so far"
     )
     args = parser.parse_args(argv)
     runs = pathlib.Path(args.runs).expanduser()
+    args.shipped = args.shipped.expanduser()
     try:
-        entries = _chosen(read(pathlib.Path(args.models)), args.names)
+        if args.rate:
+            cli.keep_compiled()
+            rate(args.names, args.shipped)
+            return 0
+        entries = _chosen(read(pathlib.Path(args.models).expanduser()), args.names)
         configs = [make_config(entry) for entry in entries]
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

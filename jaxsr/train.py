@@ -80,7 +80,8 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
             with 1 where all was done but for bad images, which are named.
     """
     config = config.to_dict()
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
+    process.check_workdir(workdir)
     run = _Run(config, workdir, origin or {})
     identity.claim(workdir, run.settings)
     with process.alone(workdir):
@@ -260,6 +261,8 @@ class _Run:
                     pending = None
                     # The model first: killed in between, the run makes it again.
                     self._keep(scores)
+                    if self.log is not None:
+                        self.log.hold(self.step, self.manager.all_steps())
                     checkpoint.save(
                         self.manager, self.state, psnr=scores.get("validation_psnr")
                     )
@@ -442,6 +445,7 @@ class _Run:
             epochs=round(self.step / self.plan.epoch, 3),
             hours=round(self._hours(), 3),
             device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            **({"blur": blur} if (blur := self.config["data"]["blur"]) else {}),
             **self.origin,
         )
         variables = jax.device_get(steps.variables_of(self.state))
@@ -459,4 +463,5 @@ class _Run:
         validation = card.get("validation", {})
         by = self.config["validation"]["best_by"]
         same = validation.get("data") == self.validation.name
+        same &= card.get("blur", 0.0) == self.config["data"]["blur"]
         return SIGNS[by] * validation[by] if same and by in validation else None

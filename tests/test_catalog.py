@@ -1,5 +1,7 @@
 """What networks cost, against what the literature prints for 1280x720."""
 
+import json
+
 import pytest
 
 from jaxsr import image, models
@@ -34,3 +36,28 @@ def test_every_network_is_listed_with_its_defaults_or_variants():
         assert entry.variants
         for fields in entry.variants:
             models.make(name, **fields)
+
+
+FAST = ("bicubic", "espcn", "fsrcnn", "srcnn")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in catalog.CATALOG
+    ],
+)
+def test_the_file_of_costs_is_what_the_networks_cost(name):
+    assert json.loads(catalog.FILE.read_text())[name] == catalog.listed(name)
+
+
+def test_the_file_of_costs_lists_the_catalogs_variants():
+    file = json.loads(catalog.FILE.read_text())
+    assert list(file) == list(catalog.CATALOG)
+    for name, entry in catalog.CATALOG.items():
+        assert [row["fields"] for row in file[name]["variants"]] == json.loads(
+            json.dumps(entry.variants)
+        )
+        defaults = models.fields_of(models.MODELS[name])
+        assert file[name]["defaults"] == json.loads(json.dumps(defaults))

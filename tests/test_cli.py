@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cli, evaluate, image, models, weights
+from jaxsr import cards, cli, evaluate, image, models, weights
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def shipped(tmp_path, monkeypatch):
     """A folder of shipped models: two networks of zeros."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    monkeypatch.setattr(weights, "FOLDER", folder)
+    monkeypatch.setattr(cards, "FOLDER", folder)
     for name, fields, scales in (
         ("vdsr", {"depth": 2, "width": 2}, [2, 4]),
         ("fsrcnn_x2", {"scale": 2}, [2]),
@@ -164,7 +164,10 @@ def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
     assert cli.main(["report", "--data", "Set5,B100", "--figure", str(figure)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "| bicubic | x2 | 0 | 0.0 | (33.66) | (29.56) |" in lines
-    assert "| vdsr | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) | (31.90) |" in lines
+    assert "| vdsr | x2 | 39 | 0.0 | 36.50 / 0.9000 | - |" in lines  # not the paper's
+    assert (
+        "| fsrcnn_x2 | x2 | 12,809 | 2.9 | 36.50 / 0.9000 (37.00) | (31.53) |" in lines
+    )
     pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 400
 
@@ -182,13 +185,85 @@ def test_report_compares_runs(shipped, tmp_path, capsys):
     assert cli.main([*command, "--curves", str(figure)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if " x2 " in line] == [
-        "| plain | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) |",
-        "| faster | x2 | 39 | 0.0 | 36.50 / 0.9000 (37.53) |",
+        "| plain | x2 | 39 | 0.0 | 36.50 / 0.9000 |",
+        "| faster | x2 | 39 | 0.0 | 36.50 / 0.9000 |",
     ]
     pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
     assert cli.main(["report", "--curves", str(figure)]) == 1
     assert "run directories" in capsys.readouterr().err
+
+
+def test_runs_of_one_last_name_are_told_apart(shipped, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for seed, psnr in (("s1", 30.0), ("s2", 31.0)):
+        model = weights.load("vdsr")
+        scores = {"own photos": {"x2": {"psnr": psnr, "ssim": 0.9}}}
+        (tmp_path / seed / "vdsr").mkdir(parents=True)
+        weights.save(
+            tmp_path / seed / "vdsr" / "model.safetensors",
+            model._replace(card=model.card | {"scores": scores, "scales": [2]}),
+        )
+    assert (
+        cli.main(["report", "s1/vdsr", str(tmp_path / "s2/vdsr"), "s2/../s1/vdsr"]) == 0
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "| model | scale | parameters | multiply-adds (G) | own photos |",
+        "| --- | --- | --- | --- | --- |",
+        "| s1/vdsr | x2 | 39 | 0.0 | 30.00 / 0.9000 |",
+        "| s2/vdsr | x2 | 39 | 0.0 | 31.00 / 0.9000 |",
+    ]
+
+
+def test_folders_of_one_last_name_are_scored_apart(shipped, data_dir, tmp_path, capsys):
+    for i, name in enumerate(("baby", "woman")):
+        folder = tmp_path / str(i) / "photos"
+        folder.mkdir(parents=True)
+        photo = data_dir / "Set5" / f"{name}_GT.png"
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    folders = ",".join(str(tmp_path / str(i) / "photos") for i in (0, 1, 0))
+    place = tmp_path / "new" / "scores.json"
+    command = ["evaluate", "fsrcnn_x2", "--data", folders, "--json", str(place)]
+    assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "| 0/photos | x2 | 37.0" in out and "| 1/photos | x2 | 32.1" in out
+    assert "Images: 1 of 0/photos, 1 of 1/photos." in out
+    assert len(json.loads(place.read_text())["scores"]) == 8
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "fsrcnn_x2", "--json", "FILE/a.json"],
+        ["evaluate", "fsrcnn_x2", "--save", "FILE/a.safetensors"],
+        ["evaluate", "--all", "--json", "FOLDER"],
+        ["report", "--figure", "FILE/a.png"],
+        ["import", "vdsr.mat", "FILE/a.safetensors", "--network", "vdsr"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    shipped, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(weights, "load", None)  # nothing is loaded
+    (tmp_path / "file").write_text("")
+    places = {"FILE": tmp_path / "file", "FOLDER": tmp_path}
+    for word, place in places.items():
+        command = [arg.replace(word, str(place)) for arg in command]
+    assert cli.main(command) == 1
+    out, error = capsys.readouterr()
+    assert not out and error.count("\n") == 1
+    assert re.match(r"error: /.* cannot be written: .*\.\n", error)
+
+
+def test_paths_may_begin_at_home(shipped, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    weights.save("~/mine.safetensors", weights.load("vdsr"))
+    assert (tmp_path / "mine.safetensors").exists()
+    (tmp_path / "run").mkdir()
+    weights.save("~/run/model.safetensors", weights.load("~/mine.safetensors"))
+    assert cli.main(["report", "~/run", "--data=Set5", "--figure=~/a/b.png"]) == 0
+    assert "| run | x2 |" in capsys.readouterr().out
+    assert (tmp_path / "a" / "b.png").exists()
 
 
 def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
@@ -298,8 +373,9 @@ def test_models_lists_what_the_papers_networks_cost(capsys):
     assert len(lines) == 7 and lines[0].startswith("| network | fields | parameters")
     row = "| vdsr |  | 665,921 | 612.6 | 20 | interpolated | Kim et al., CVPR 2016 |"
     assert any(line.startswith(row) for line in lines)
+    assert any("| sides=(9, 1, 5) | 8,129 | 7.4 |" in line for line in lines)
     assert cli.main(["models", "vdrs"]) == 1
-    assert "got 'vdrs'" in capsys.readouterr().err
+    assert "got ['vdrs']" in capsys.readouterr().err
 
 
 def test_models_lists_shipped_ones_that_are_no_papers(shipped, capsys):
@@ -308,6 +384,24 @@ def test_models_lists_shipped_ones_that_are_no_papers(shipped, capsys):
     trained = {line[1]: line[-1].rstrip("| ") for line in lines[2:] if line[0] != ""}
     assert trained["depth=2, width=2"] == "vdsr" and trained["scale=2"] == "fsrcnn_x2"
     assert len(lines) == 2 + 6 + 3
+
+
+def test_models_needs_no_jax_and_no_reader_to_its_end():
+    code = "import sys; from jaxsr import cli; cli.main(['models']); sys.stdout.close()"
+    code += "; sys.exit('jax' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    out = subprocess.run(command, capture_output=True)
+    assert out.returncode == 0 and len(out.stdout.splitlines()) > 40
+    command = [sys.executable, "-m", "jaxsr.cli", "models"]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, bufsize=0) as run:
+        run.stdout.close()  # as `| head -1` does, before anything is written
+        assert run.stderr.read() == b"" and run.wait(60) == 0
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["--version"])
+    assert left.value.code == 0 and capsys.readouterr().out == "jaxsr 0.1.0\n"
 
 
 def test_the_command_is_installed():

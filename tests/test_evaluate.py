@@ -1,3 +1,4 @@
+import importlib.resources
 import json
 
 import jax
@@ -113,6 +114,30 @@ def test_lpips_is_a_third_score_of_whole_images(butterfly, lpips, color, toleran
     assert "LPIPS" not in evaluate.with_scores(toy(color), plain).card["protocol"]
 
 
+@pytest.mark.parametrize("color", ["y", "rgb"])
+def test_a_model_for_blurred_images_is_measured_on_them(butterfly, color, lpips):
+    """A network that adds nothing has bicubic's score on the blurred image."""
+    model = toy(color)
+    model = model._replace(card=model.card | {"blur": 1.2})
+    rows = list(evaluate.compare(model, [source_of(butterfly)], [3], lpips=lpips))
+    hr = image.modcrop(image.from_uint(butterfly), 3)
+    true = hr if color == "rgb" else image.quantise(image.rgb_to_y(hr))
+    low = image.gaussian_blur(true, 1.2)[1::3, 1::3]
+    low = image.quantise(low) if color == "rgb" else low
+    sr = image.quantise(image.enlarge(low, 3))
+    pair = [image.rgb_to_y(x) if color == "rgb" else x for x in (sr, true)]
+    error = np.mean((pair[0] - pair[1])[3:-3, 3:-3] ** 2)
+    for row in rows:
+        assert row.psnr == pytest.approx(-10 * np.log10(error), abs=0.01)
+    (plain, *_) = evaluate.evaluate(toy(color), source_of(butterfly), [3])
+    assert abs(rows[0].psnr - plain.psnr) > 0.3
+    text = report.text(rows, model.card)
+    assert "every `scale`-th pixel after a Gaussian of sigma 1.2" in text
+    assert "bicubic degradation" not in text
+    first, *_ = evaluate.crops(model, butterfly, 3, side=255)
+    np.testing.assert_allclose(first, pair[0] if color == "y" else sr, atol=1.1 / 255)
+
+
 def test_images_too_small_for_lpips_are_left_out(butterfly):
     source = source_of(butterfly[:32, :90], butterfly)
     assert evaluate.measurable(source, [2, 3]).names == source.names
@@ -178,12 +203,32 @@ def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():
         for scale in (2, 3)
         for name in ("baby", "mean")
     ]
-    assert report.table(rows, toy().card).splitlines() == [
+    card = weights.make_card(
+        models.make("vdsr"), color="y", scales=[2, 3], trained_on="291"
+    )
+    assert report.table(rows, card).splitlines() == [
         "| data | scale | bicubic | vdsr | published (VDSR paper-table3) |",
         "| --- | --- | --- | --- | --- |",
         "| Set5 | x2 | 30.00 / 0.9000 | 31.25 / 0.9000 | 37.53 / 0.9587 |",
         "| Set5 | x3 | 30.00 / 0.9000 | 31.25 / 0.9000 | 33.66 / 0.9213 |",
     ]
+
+
+def test_the_text_says_how_many_images_and_whose_ssim():
+    rows = [
+        evaluate.Score("srresnet", data, name, 4, 30.0, 0.9)
+        for data, count in (("Set5", 2), ("photos", 3))
+        for name in [*map(str, range(count)), "mean"]
+    ]
+    facts = {"objective": "supervised", "loss": "mse"}
+    card = weights.make_card(
+        models.make("srresnet"), color="rgb", scales=[4], trained_on="T91", **facts
+    )
+    text = report.text(rows, card)
+    assert "Images: 2 of Set5, 3 of photos. Trained on T91." in text
+    assert "| Set5 | x4 | 30.00 / 0.9000 | 32.05 / 0.9019 |" in text
+    assert "| photos | x4 | 30.00 / 0.9000 | - |" in text and "daala" in text
+    assert "daala" not in report.text(rows, toy().card)
 
 
 def test_table_shows_lpips_where_it_was_measured():
@@ -200,7 +245,25 @@ def test_table_shows_lpips_where_it_was_measured():
 @pytest.mark.parametrize(
     ("network", "fields", "data", "scale", "expected"),
     [
-        ("vdsr", {"depth": 10}, "Set14", 4, (28.01, 0.7674)),
+        ("vdsr", {}, "Set14", 4, (28.01, 0.7674)),
+        ("vdsr", {"dtype": "bfloat16"}, "Set14", 4, (28.01, 0.7674)),
+        ("vdsr", {"depth": 10}, "Set14", 4, None),
+        ("vdsr", {"residual": False}, "Set5", 2, None),
+        ("bicubic", {}, "Set5", 8, None),
+        ("edsr", {"blocks": 8, "width": 32, "residual_scale": 1.0}, "Set5", 2, None),
+        ("lapsrn", {}, "Set5", 4, (31.54, 0.885)),
+        ("lapsrn", {}, "Set5", 2, None),
+        ("lapsrn", {"scales": [2]}, "Set5", 2, (37.52, 0.959)),
+        ("lapsrn", {"scales": [2, 4, 8], "depth": 5}, "Set5", 2, (37.25, 0.957)),
+        ("lapsrn", {"scales": [2, 4, 8], "depth": 5}, "Set5", 8, (26.14, 0.738)),
+        ("srdensenet", {}, "Set5", 4, (32.02, 0.8934)),
+        ("srdensenet", {"features": "h"}, "Set5", 4, None),
+        ("srdensenet", {"features": "hl"}, "Set5", 4, None),
+        ("nearest", {}, "Set5", 4, None),  # of the SRGAN paper, whose SSIM is another
+        ("espcn", {"scale": 4}, "Set5", 4, None),
+        ("srresnet", {}, "Set5", 4, None),  # trained on what, nobody knows
+        ("vdsr", {}, "Set5 (unverified)", 2, None),
+        ("mdsr", {"blocks": 16}, "DIV2K_val", 2, None),  # no set that can be checked
         ("bicubic", {}, "B100", 2, (29.56, 0.8431)),
         ("vdsr", {}, "my photographs", 2, None),
         ("espcn", {"activation": "tanh"}, "Set5", 3, (32.55, None)),
@@ -213,22 +276,62 @@ def test_table_shows_lpips_where_it_was_measured():
 def test_published_figures_are_found(network, fields, data, scale, expected):
     card = {"network": network, "fields": fields}
     assert report.published(card, data, scale) == expected
+    assert report.published(card | {"blur": 1.6}, data, scale) is None
 
 
 def test_every_row_of_published_figures_is_there():
+    figures = json.loads(
+        importlib.resources.files("jaxsr").joinpath("published.json").read_text()
+    )
     for network, rows in report.PUBLISHED.items():
-        assert network in models.MODELS
-        for name, variant, told_by in rows:
-            facts = {k: v for k, v in told_by.items() if k in ("loss", "objective")}
-            fields = {k: v for k, v in told_by.items() if k not in facts}
-            models.make(network, **fields)
-            card = {"network": network, "fields": fields} | facts
-            assert report.published_as(card) == (name, variant)
-            assert any(
-                report.published(card, data, scale)
-                for data in ("Set5", "DIV2K_val")
-                for scale in (2, 3, 4)
-            )
+        for row in rows:
+            net = models.make(network, **row.fields)
+            card = {"network": network, "fields": models.fields_of(net)} | row.trained
+            for scale in row.scales or (2,):
+                assert row in report.rows_of(card, scale)
+            scales = {
+                x for data in figures[row.name][row.variant].values() for x in data
+            }
+            assert {f"x{scale}" for scale in row.scales} <= scales
+    assert {row for row, _ in report.PERCEPTUAL} <= set(figures)
+
+
+def test_a_network_outside_the_catalogue_is_reported(monkeypatch):
+    class Mine(models.VDSR):
+        pass
+
+    monkeypatch.setitem(models.MODELS, "mine", Mine)
+    net = Mine(depth=4, width=8)
+    scores = {"own photographs": {"x2": {"psnr": 31.5, "ssim": 0.9}}}
+    card = weights.make_card(
+        net, color="y", scales=[2], trained_on="T91", scores=scores
+    )
+    table = report.overview({"mine": weights.Model(net, {}, card)}, ["own photographs"])
+    # 9 (1x8 + 2 8x8 + 8x1) weights and 25 biases; weights times 1280x720
+    row = "| mine | x2 | 1,321 | 1.2 | 31.50 / 0.9000 |"
+    assert table.splitlines()[-1] == row
+
+
+def test_a_row_says_what_model_of_another_scale_is_better():
+    def rated(scale, **table):
+        net = models.make("espcn", scale=scale)
+        rows = {
+            at[1:]: {"psnr": psnr, "multiply_adds": adds}
+            for at, (psnr, adds) in table.items()
+        }
+        card = weights.make_card(
+            net, color="y", scales=[scale], trained_on="T91", upscaling=rows
+        )
+        return weights.Model(net, {}, card)
+
+    named = {
+        "loser": rated(8, x4=(26.0, 9), x8=(24.0, 9)),
+        "winner": rated(4, x4=(27.0, 8), x8=(24.2, 8)),
+        "dear": rated(2, x4=(28.0, 50), x8=(25.0, 50)),
+    }
+    lines = report.overview(named, ["Set5"]).splitlines()
+    names = {line.split(" | ")[0][2:] for line in lines[2:]}
+    assert names == {"loser (worse than winner and bicubic)", "winner", "dear"}
 
 
 def test_json_holds_every_score_and_how_it_came_about(tmp_path):
@@ -254,7 +357,7 @@ def test_figures_are_readable_pictures(tmp_path, butterfly):
 def test_the_srgan_papers_rows_stand_beside_ours():
     def trained(psnr, lpips, **facts):
         scores = {"Set5": {"x4": {"psnr": psnr, "ssim": 0.8, "lpips": lpips}}}
-        net = models.make("srresnet", blocks=1, width=4)
+        net = models.make("srresnet")
         card = weights.make_card(
             net, color="rgb", scales=[4], trained_on="T91", scores=scores, **facts
         )
@@ -272,12 +375,15 @@ def test_the_srgan_papers_rows_stand_beside_ours():
         "fsrcnn_x4": weights.load("fsrcnn_x4"),
     }
     lines = report.perceptual(named, ["Set5", "Set14"]).splitlines()
-    assert len(lines) == 2 + 10
+    assert len(lines) == 2 + 12 + 2
+    assert "daala" in lines[-1] and "0.8211" in lines[-1]
     for wanted in (
         "| Nearest | nearest | 26.26 / 0.7380 | 26.26 / 0.7552 / 1.28 | - |",
         "| ESPCN | - | - | 30.76 / 0.8784 / 2.89 | - |",
         "| SRResNet MSE | better | 29.50 / 0.8000 / 0.2500 | 32.05 / 0.9019 / 3.37 |",
         "| SRGAN VGG54 | gan | 28.00 / 0.8000 / 0.1250 | 29.40 / 0.8472 / 3.58 | - |",
+        "| SelfExSR | - | - | 30.33 / 0.8720 / 2.65 | - | 27.45 / 0.7972 / 2.34 |",
+        "| HR | - | - | infinite / 1.0000 / 4.32 | - | infinite / 1.0000 / 4.32 |",
         "| SRGAN MSE | - | - | 30.64 / 0.8701 / 3.77 | - | 26.92 / 0.7611 / 3.43 |",
     ):
         assert any(line.startswith(wanted) for line in lines), (wanted, lines)

@@ -10,10 +10,12 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
 FLOORS = {
+    "cards": 0,
     "files": 0,
     "image": 0,
     "perceptual": 0,
     "process": 0,
+    "listing": 1,
     "models": 1,
     "losses": 1,
     "metrics": 1,

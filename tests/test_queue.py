@@ -1,5 +1,6 @@
 """The queue of shipped models as a real process on real images: killed and resumed."""
 
+import functools
 import os
 import pathlib
 import signal
@@ -7,10 +8,11 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
-from jaxsr import image, models, queue, weights
+from jaxsr import evaluate, image, models, queue, weights
 
 ROOT = pathlib.Path(__file__).parent.parent
 LIST = """
@@ -129,6 +131,9 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     data_dir, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(queue, "SETS", ("Set5",))
+    monkeypatch.setattr(queue, "VALIDATION", "samples-validation")
+    rated = functools.partial(evaluate.rated, scales=(2,))
+    monkeypatch.setattr(evaluate, "rated", rated)
     run, shipped = tmp_path / "run", tmp_path / "shipped"
     run.mkdir()
     shipped.mkdir()
@@ -143,6 +148,16 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
         assert queue.take("small", run, shipped) == taken
     assert "(was 20.000)" in capsys.readouterr().out
     assert weights.load(path).card["validation"]["psnr"] == 21.0
+    before = weights.load(path)
+    found = before.card["upscaling"]
+    assert list(found) == ["2"] and found["2"]["psnr"] > 0
+    weights.save(path, weights.halved(before._replace(card=before.card | {"cost": 0})))
+    assert queue.main(["--rate", "small", "--shipped", str(shipped)]) == 0
+    again = weights.load(path)
+    assert again.card == before.card
+    jax.tree.map(np.testing.assert_array_equal, again.variables, before.variables)
+    with pytest.raises(SystemExit, match="error: .*nothing"):
+        queue.main(["--rate", "nothing", "--shipped", str(shipped)])
 
 
 def test_the_list_in_experiments_names_runs_that_can_be_made():

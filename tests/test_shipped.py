@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxsr import evaluate, weights
+from jaxsr import cards, evaluate, weights
 from jaxsr.data import sources
 
 FACTS = (
@@ -20,7 +20,7 @@ SMALL = "samples-validation"  # three photographs, there without any image set
 
 
 def test_they_are_small():
-    sizes = [path.stat().st_size for path in weights.FOLDER.glob("*.safetensors")]
+    sizes = [path.stat().st_size for path in cards.FOLDER.glob("*.safetensors")]
     assert sum(sizes) < 40e6
 
 

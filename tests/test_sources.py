@@ -141,6 +141,57 @@ def test_a_folder_is_a_source(tmp_path):
     np.testing.assert_array_equal(source.read(1), pixels)
 
 
+def test_a_folder_has_a_benchmarks_name_by_its_content_alone(data_dir, tmp_path):
+    for i, path in enumerate(sorted((data_dir / "Set5").iterdir())):
+        with PIL.Image.open(path) as picture:
+            for folder in ("mine", "Set5"):
+                (tmp_path / folder).mkdir(exist_ok=True)
+                picture.save(tmp_path / folder / f"{i}.bmp")
+    assert sources.open_source(str(tmp_path / "mine")).name == "Set5"
+    assert sources.open_source("Set5", tmp_path).name == "Set5"
+    save(tmp_path / "Set5" / "0.bmp")
+    assert sources.open_source(str(tmp_path / "Set5")).name == "Set5 (unverified)"
+    assert sources.open_source("Set5", tmp_path).name == "Set5 (unverified)"
+    (tmp_path / "Set5" / "0.bmp").write_bytes((tmp_path / "mine/1.bmp").read_bytes())
+    assert sources.open_source("Set5", tmp_path).name == "Set5 (unverified)"
+
+
+@pytest.mark.parametrize(
+    ("names", "low", "true"),
+    [
+        (("HR/a", "LR_bicubic/X2/ax2"), "LR_bicubic/X2", "HR"),
+        (("GTmod12/a", "LRbicx2/a", "LRbicx3/a"), "LRbicx2, LRbicx3", "GTmod12"),
+        (("DIV2K_train_HR/1", "DIV2K_train_LR_unknown/1"), "DIV2K_train_LR", "DIV2K"),
+        (("SRF_2/img_001_SRF_2_HR", "SRF_2/img_001_SRF_2_LR"), "SRF_2", "SRF_2"),
+        (("img", "img_LR"), ".", "."),
+        (("a", "lr/a"), "lr", "."),
+        (("X2/a", "X4/a"), "X2, X4", "none"),
+        (("a/low_res/1", "a/high/1"), "a/low_res", "a/high"),
+    ],
+)
+def test_reduced_images_beside_the_true_ones_are_an_error(tmp_path, names, low, true):
+    for name in names:
+        save(tmp_path / f"{name}.png")
+    message = rf"low-resolution images \(in {low}.*beside others \(in {true}.*true ones"
+    with pytest.raises(ValueError, match=message):
+        sources.open_source(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("girl/lrx", "b"),
+        ("world_tour/1", "a"),
+        ("X2/a", "X2/b"),
+        ("a_LR", "b", "ulric"),
+    ],
+)
+def test_names_that_only_look_like_reduced_images_are_none(tmp_path, names):
+    for name in names:
+        save(tmp_path / f"{name}.png")
+    assert len(sources.open_source(str(tmp_path)).names) == len(names)
+
+
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no image file"):
         sources.open_source(str(tmp_path))

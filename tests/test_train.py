@@ -16,7 +16,8 @@ import optax
 import pytest
 
 from experiments import vdsr
-from jaxsr import evaluate, train, weights
+from jaxsr import evaluate, logs, train, weights
+from jaxsr.data import sources
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {
@@ -318,6 +319,103 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
     config.validation.every = 2.0
     with pytest.raises(ValueError, match="validation.every: 1.0 there, 2.0 now"):
         train.train(config, tmp_path / "run")
+
+
+def in_process(folders, **settings):
+    """The config of a small run for `train.train`."""
+    config = vdsr.get_config()
+    own = TINY | {
+        "data.name": str(folders / "train"),
+        "validation.name": str(folders / "validation"),
+        "data.scales": (2,),
+        "evaluation.sets": (),
+    }
+    with config.unlocked():
+        config.update_from_flattened_dict(own | settings)
+    return config
+
+
+def test_the_log_of_a_run_that_was_stopped_is_that_of_one_that_never_was(
+    folders, tmp_path, monkeypatch, caplog
+):
+    """Stopped twice within a record, its log damaged meanwhile; but for timings."""
+    config = in_process(folders, **{"epochs": 7.0, "validation.every": 2.0})
+
+    def lines(workdir):
+        kept = [
+            {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")}
+            for r in records(workdir)
+        ]
+        return [json.dumps(record) for record in kept]
+
+    train.train(config, tmp_path / "whole")
+    whole = lines(tmp_path / "whole")
+    steps = [json.loads(line)["step"] for line in whole]
+    assert steps == [5, 6, 10, 12, 15, 18, 20, 21]
+    real, stops = logs.Log.update, [8, 13]
+
+    def stopped(self, step, metrics):
+        if step in stops:
+            stops.remove(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, step, metrics)
+
+    monkeypatch.setattr(logs.Log, "update", stopped)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            train.train(config, tmp_path / "run")
+        with open(tmp_path / "run" / "metrics.jsonl", "ab") as file:
+            file.write(b'[1]\n\xff{\n{"step": 9, "lo')
+    train.train(config, tmp_path / "run")
+    assert not stops and lines(tmp_path / "run") == whole
+    assert "metrics.jsonl has a damaged line" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "config.json",
+            b'{"seed": 0, "ep',
+            "config.json is damaged .* remove the file",
+        ),
+        ("config.json", b"[]", "config.json is damaged"),
+        ("config.json", b'{"start": 3}', "config.json is damaged"),
+        ("config.json", b"\xff\xfe", "config.json is damaged"),
+        ("checkpoints", b"", "checkpoints must be a folder, but is a file. Move it"),
+        ("crops", b"", "crops must be a folder"),
+        ("", b"", "run must be a folder, but is a file. Move it away, or give another"),
+    ],
+)
+def test_a_damaged_workdir_is_one_line(folders, tmp_path, name, content, message):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        train.train(in_process(folders), tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_on_blurred_images_is_scored_on_them(folders, tmp_path):
+    train.train(in_process(folders, **{"data.blur": 1.6}), tmp_path / "run")
+    trained = model(tmp_path / "run")
+    source = sources.open_source(str(folders / "validation"))
+    (*_, mean) = evaluate.evaluate(trained, source, [2])
+    assert trained.card["blur"] == 1.6
+    assert records(tmp_path / "run")[-1]["validation_psnr"] == pytest.approx(mean.psnr)
+    card = {key: value for key, value in trained.card.items() if key != "blur"}
+    (*_, other) = evaluate.evaluate(trained._replace(card=card), source, [2])
+    assert abs(other.psnr - mean.psnr) > 0.5
+    assert "sigma 1.6" in (tmp_path / "run" / "results.md").read_text()
+
+
+def test_a_path_that_is_no_experiment_is_named(folders, tmp_path):
+    kwargs = command(folders, tmp_path)
+    kwargs["args"][4] = "experiments/vdrs.py"
+    out = subprocess.run(**kwargs, capture_output=True, timeout=300)
+    assert out.returncode == 1 and out.stderr.count("\n") == 1
+    assert "error: --config must be the file of an experiment" in out.stderr
+    assert "got 'experiments/vdrs.py'" in out.stderr
 
 
 def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):

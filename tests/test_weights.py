@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxsr import models, weights
+from jaxsr import cards, models, weights
 
 FACTS = {"color": "y", "scales": [2, 3, 4], "trained_on": "T91"}
 
@@ -32,7 +32,7 @@ def test_a_saved_model_is_loaded_bit_for_bit(tmp_path, monkeypatch, by):
     model = make_model()
     file = tmp_path / "model.safetensors"
     weights.save(file, model)
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     name_or_path = {"file": file, "run directory": tmp_path, "shipped name": "model"}
     assert_same(weights.load(name_or_path[by]), model)
 
@@ -158,7 +158,7 @@ def test_tensors_that_do_not_fit_are_all_listed(tmp_path):
 def test_an_unknown_name_is_answered_with_the_shipped_ones(
     tmp_path, monkeypatch, missing
 ):
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("vdsr", "edsr"):
         weights.save(tmp_path / f"{name}.safetensors", make_model())
@@ -201,7 +201,7 @@ def ship(folder, name, network, scores, **fields):
 def test_the_best_shipped_model_within_the_budget_is_chosen(
     tmp_path, monkeypatch, scale, quality, chosen
 ):
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     ship(tmp_path, "fsrcnn_x2", "fsrcnn", {2: 36.6}, scale=2)
     ship(tmp_path, "fsrcnn_x3", "fsrcnn", {3: 32.8}, scale=3)
     ship(tmp_path, "srcnn_x2", "srcnn", {2: 36.7}, sides=(9, 5, 5))
@@ -214,7 +214,7 @@ def test_what_cannot_be_chosen_is_answered_clearly(tmp_path, monkeypatch):
         ValueError, match="one of .'fast', 'balanced', 'best'.; got 'x'"
     ):
         weights.choose(2, "x")
-    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match="no model is shipped"):
         weights.choose(2)
 

@@ -12,9 +12,11 @@ import importlib
 import importlib.resources
 import io
 import json
+import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -23,6 +25,9 @@ import tqdm
 
 from jaxsr import files, image
 
+# What the names of reduced images, and of their folders, contain.
+LOW = re.compile(r"(?i)(^|[^a-z])lr(bic|[^a-z]|$)|low_?res|^x[2348]$")
+LOW_OR_HIGH = re.compile(r"(?i)[^a-z0-9](lr|hr)(?=[^a-z]|$)")
 SKIMAGE = "scikit-image"  # stands for the folder of images in that package
 
 
@@ -234,22 +239,34 @@ def _is_folder(name: str) -> bool:
 def _open_part(name: str, data_dir) -> Source:
     if name.startswith("tfds:"):
         return _open_tfds(name, data_dir)
-    known = name in SETS
-    if known:
+    entry = SETS.get(name)
+    if entry:
         paths = _set_files(name, data_dir)
         names = [path.stem for path in paths]
-        halved = [path.suffix.lower() in SETS[name].halved for path in paths]
+        if entry.split == "test" and benchmark_of(paths) != name:
+            logging.warning(
+                "%s does not hold the images of %s by their checksums, so no published "
+                "figures are shown beside it. `jaxsr prepare %s` fetches them.",
+                *(set_folder(name, data_dir), name, name),
+            )
+            name = f"{name} (unverified)"
+        halved = [path.suffix.lower() in entry.halved for path in paths]
     else:
         folder = pathlib.Path(name).expanduser()
         paths = _image_files(folder)
+        _check_siblings(folder, paths)
         if not paths:
             kinds = ", ".join(sorted(files.READABLE))
             raise ValueError(f"{folder} holds no image file ({kinds}).")
         name = folder.resolve().name  # cards and tables tell no paths
+        if set_name := benchmark_of(paths):
+            name = set_name
+        elif name in SETS and SETS[name].split == "test":
+            name = f"{name} (unverified)"
         names = [path.relative_to(folder).as_posix() for path in paths]
         halved = [False] * len(paths)
-    sizes, reasons = _sizes(paths, decode=not known)
-    if known and reasons:
+    sizes, reasons = _sizes(paths, decode=entry is None)
+    if entry and reasons:
         text = f"{len(reasons)} of the {len(paths)} files of {name} are bad:"
         raise ValueError("\n".join([text, *reasons.values()]))
     sizes = [
@@ -265,6 +282,60 @@ def _open_part(name: str, data_dir) -> Source:
 
     source = Source(name, tuple(names), read, np.array(sizes, np.int32))
     return without(source, reasons)
+
+
+def _check_siblings(folder: pathlib.Path, paths: list[pathlib.Path]) -> None:
+    """Raises a ValueError where reduced images lie among the true ones, by their names.
+
+    As in HR/ and LR_bicubic/X2/, GTmod12/ and LRbicx2/, or img_001_SRF_2_LR.png.
+    """
+    inside = [path.relative_to(folder) for path in paths]
+    low = {path for path in inside if any(map(LOW.search, path.parts[:-1]))}
+    alike = {}  # files of one folder whose names differ in LR and HR alone
+    for path in set(inside) - low:
+        alike.setdefault(path.with_name(LOW_OR_HIGH.sub("", path.stem)), []).append(
+            path
+        )
+    for same in alike.values():
+        low |= {p for p in same if LOW.search(p.stem) and len(same) > 1}
+    reduced = _places(path for path in inside if path in low)
+    others = _places(path for path in inside if path not in low)
+    if low and (others or len(reduced) > 1):
+        raise ValueError(
+            f"{folder} holds low-resolution images (in {', '.join(reduced[:4])}) "
+            f"beside others (in {', '.join(others[:4]) or 'none'}), and all would "
+            "count as true ones. Name the folder of those."
+        )
+
+
+def _places(paths: Iterable[pathlib.Path]) -> list[str]:
+    """The folders of files, each once; "." for the files of none."""
+    return list(dict.fromkeys(path.parent.as_posix() for path in paths))
+
+
+def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
+    """The benchmark set whose images these files hold, by their checksums, or None."""
+    for name, entry in SETS.items():
+        images = manifest().get(entry.folder, {}).get("images", [])
+        if entry.split != "test" or len(images) != len(paths):
+            continue
+        files_, pixels = (
+            {image[key]: image["name"] for image in images}
+            for key in ("sha256", "pixels_sha256")
+        )
+        found = set()
+        for path in paths:
+            known = files_.get(hashlib.sha256(path.read_bytes()).hexdigest())
+            if known is None:
+                with contextlib.suppress(ValueError):
+                    content = read_pixels(path).tobytes()
+                    known = pixels.get(hashlib.sha256(content).hexdigest())
+            if known is None:
+                break
+            found.add(known)
+        if len(found) == len(images):
+            return name
+    return None
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:

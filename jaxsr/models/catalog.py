@@ -1,12 +1,19 @@
-"""What each network costs, and the variants that its paper has."""
+"""What each network costs, and the variants that its paper has.
 
+Counting takes seconds, so `jaxsr models` reads what `python -m jaxsr.models.catalog`
+has written to networks.json, to be run again where `CATALOG` or a network changes.
+"""
+
+import json
 import math
+import pathlib
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr import image, models
 from jaxsr.models import blocks
 
 
@@ -67,10 +74,47 @@ def cost(
     return Cost(sum(x.size for x in leaves), total)
 
 
+def by_scale(net: nn.Module, channels: int) -> dict[int | None, Cost]:
+    """The cost at each scale of a network of several, else under None."""
+    return {
+        scale: cost(net, channels, scale=scale)
+        for scale in getattr(net, "scales", [None])
+    }
+
+
+def facts(net: nn.Module, channels: int) -> dict:
+    """What a table of networks shows of one, as JSON values.
+
+    "parameters", "halo", "input", and "multiply_adds" for 1280x720 pixels by scale, ""
+    where the network has one or any.
+    """
+    costs = by_scale(net, channels)
+    return {
+        "parameters": next(iter(costs.values())).parameters,
+        "halo": net.halo,
+        "input": net.input,
+        "multiply_adds": {str(s or ""): c.multiply_adds for s, c in costs.items()},
+    }
+
+
+def listed(name: str) -> dict:
+    """What `FILE` holds of a network of `CATALOG`: its defaults and its variants."""
+    entry = CATALOG[name]
+    variants = [
+        {"fields": fields}
+        | facts(models.make(name, **fields), image.channels(entry.color))
+        for fields in entry.variants
+    ]
+    defaults = models.fields_of(models.MODELS[name])
+    row = {"paper": entry.paper, "defaults": defaults, "variants": variants}
+    return json.loads(json.dumps(row))
+
+
+FILE = pathlib.Path(__file__).parent / "networks.json"
 KINDS = (nn.Conv, blocks.ConvTranspose)
 
 _BASELINE = {"blocks": 16, "width": 64, "residual_scale": 1.0}
-_S = {"width": 32, "narrow": 5, "depth": 1}
+FSRCNN_S = {"width": 32, "narrow": 5, "depth": 1}
 
 # network -> its paper and variants
 CATALOG = {
@@ -86,7 +130,7 @@ CATALOG = {
     "fsrcnn": Entry(
         "Dong et al., ECCV 2016",
         "y",
-        tuple({"scale": s, **small} for small in ({}, _S) for s in (2, 3, 4)),
+        tuple({"scale": s, **small} for small in ({}, FSRCNN_S) for s in (2, 3, 4)),
     ),
     "espcn": Entry(
         "Shi et al., CVPR 2016", "y", tuple({"scale": s} for s in (2, 3, 4))
@@ -124,3 +168,8 @@ CATALOG = {
     ),
     "mdsr": Entry("Lim et al., CVPRW 2017", "rgb", ({"blocks": 16}, {})),
 }
+
+
+if __name__ == "__main__":
+    text = json.dumps({name: listed(name) for name in CATALOG}, indent=1)
+    FILE.write_text(text + "\n")

@@ -31,7 +31,7 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
     if network not in IMPORTERS:
         known = sorted(IMPORTERS)
         raise ValueError(f"network must be one of {known}; got {network!r}.")
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     data = path.read_bytes()
     try:
         net, variables, about = IMPORTERS[network](data, path.suffix)

@@ -115,7 +115,7 @@ def _vgg19(tensors: dict, suffix: str) -> tuple[dict, dict]:
 
 def _load(path, whose, convert, net, *, inputs) -> dict:
     """The params of `net` in a file, all there and each of its shape, float32."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     example = [jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)] * inputs
     shapes = jax.eval_shape(functools.partial(net.init, jax.random.key(0)), *example)
     shapes = traverse_util.flatten_dict(shapes["params"], sep="/")

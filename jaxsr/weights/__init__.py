@@ -1,10 +1,9 @@
 """A trained model as one .safetensors file: its variables, and a card of what it is.
 
-The shipped models lie beside this file.
+The shipped models lie beside this file, see `cards`.
 """
 
 import json
-import math
 import os
 import pathlib
 from typing import NamedTuple
@@ -17,14 +16,11 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxsr import files, image, models
+from jaxsr import cards, files, image, models
 from jaxsr.models import catalog
 
-FOLDER = pathlib.Path(__file__).parent
-SUFFIX = ".safetensors"
-MODEL = f"model{SUFFIX}"  # in a run directory
-# quality -> the multiply-adds that it may take for 1280x720 pixels
-QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
+MODEL = f"model{cards.SUFFIX}"  # in a run directory
+shipped = cards.shipped
 
 
 class Model(NamedTuple):
@@ -35,7 +31,9 @@ class Model(NamedTuple):
     of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
     -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256
     of config and data, or of the file it was imported from. It may hold more, as the
-    "protocol" of the scores, and "ensemble", those of its mean over eight symmetries.
+    "protocol" of the scores; "blur", where it is for images that are blurred so before
+    they are reduced; "ensemble", those of its mean over eight symmetries; and,
+    where it is shipped, "upscaling", "cost" and "rated_on", by `evaluate.rated`.
     """
 
     net: nn.Module
@@ -69,38 +67,35 @@ def make_card(
     return json.loads(json.dumps(card | more, allow_nan=False))
 
 
-def shipped() -> list[str]:
-    """The names of the models that come with jaxsr."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
-
-
 def choose(scale: float, quality: str = "balanced") -> str:
     """The name of the shipped model that is best at a scale, within a time budget.
 
-    The best has the highest PSNR on Set5, by its card, at the smallest shipped scale
-    that is not below `scale`, or at the largest one.
+    By `cards.choose`. Until `python -m jaxsr.queue --rate` has been run, it has the
+    highest PSNR on Set5, by its card, at the smallest shipped scale that is not below
+    `scale`, or at the largest one.
 
     Args:
         scale: by which to enlarge, fractions too.
-        quality: of `QUALITIES`. Where no model is within its budget, the cheapest.
+        quality: of `cards.QUALITIES`. Where no model is within it, the cheapest.
 
     Raises:
         ValueError: for another quality.
         FileNotFoundError: where no model is shipped.
     """
-    if quality not in QUALITIES:
-        raise ValueError(f"quality must be one of {list(QUALITIES)}; got {quality!r}.")
-    cards = {name: _read(_find(name), card_only=True)[1] for name in shipped()}
-    scales = {s for card in cards.values() for s in card["scales"]}
+    found = {name: cards.read(cards.path_of(name)) for name in shipped()}
+    if all("upscaling" in card for card in found.values()):
+        return cards.choose(scale, quality)
+    cards.check_quality(quality)
+    scales = {s for card in found.values() for s in card["scales"]}
     if not scales:
         raise FileNotFoundError("no model is shipped: give a model file or a run.")
     served = min((s for s in scales if s >= scale), default=max(scales))
-    able = [name for name, card in cards.items() if served in card["scales"]]
-    costs = {name: _multiply_adds(cards[name], served) for name in able}
-    budget = max(QUALITIES[quality], min(costs.values()))
+    able = [name for name, card in found.items() if served in card["scales"]]
+    costs = {name: _multiply_adds(found[name], served) for name in able}
+    budget = max(cards.QUALITIES[quality], min(costs.values()))
     return max(
         (name for name in able if costs[name] <= budget),
-        key=lambda name: cards[name]["scores"]["Set5"][f"x{served}"]["psnr"],
+        key=lambda name: found[name]["scores"]["Set5"][f"x{served}"]["psnr"],
     )
 
 
@@ -184,27 +179,27 @@ def check(model: Model) -> None:
 
 def _find(name_or_path):
     if name_or_path in shipped():
-        return FOLDER / f"{name_or_path}{SUFFIX}"
-    path = pathlib.Path(name_or_path)
+        return cards.path_of(name_or_path)
+    path = pathlib.Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / MODEL
     if not path.is_file():
         raise FileNotFoundError(
-            f"A model must be one of the shipped {shipped()}, a {SUFFIX} file, or a "
-            f"run directory that holds {MODEL}; got {str(name_or_path)!r}."
+            f"A model must be one of the shipped {shipped()}, a {cards.SUFFIX} file, "
+            f"or a run directory that holds {MODEL}; got {str(name_or_path)!r}."
         )
     return path
 
 
-def _read(path, *, card_only=False):
+def _read(path):
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            names = () if card_only else file.keys()
+            names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"it is not a whole {SUFFIX} file ({error}). Copy or save it again; "
+            f"it is not a whole {cards.SUFFIX} file ({error}). Copy or save it again; "
             "published.import_weights reads authors' files."
         ) from error
     if "jaxsr" not in metadata:

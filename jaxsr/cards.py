@@ -1,0 +1,87 @@
+"""What the file of a model says of it, read without JAX.
+
+The shipped models lie in `FOLDER`.
+"""
+
+import json
+import math
+import os
+import pathlib
+
+FOLDER = pathlib.Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+# quality -> the multiply-adds that it may take for 1280x720 pixels
+QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
+
+
+def shipped() -> list[str]:
+    """The names of the models that come with jaxsr."""
+    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+def path_of(name: str) -> pathlib.Path:
+    """The file of a shipped model."""
+    return FOLDER / f"{name}{SUFFIX}"
+
+
+def read(path: str | os.PathLike) -> dict:
+    """The card in a model file, of which only the header is read.
+
+    Raises:
+        ValueError: where it has none.
+    """
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > os.stat(path).st_size:
+                raise ValueError("it is cut short")
+            header = json.loads(file.read(length))
+        return json.loads(header["__metadata__"]["jaxsr"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no model file of jaxsr: {error}.") from error
+
+
+def check_quality(quality: str) -> None:
+    """Raises a ValueError where it is no key of `QUALITIES`."""
+    if quality not in QUALITIES:
+        raise ValueError(f"quality must be one of {list(QUALITIES)}; got {quality!r}.")
+
+
+def choose(scale: float, quality: str = "balanced") -> str:
+    """The name of the shipped model that is best at a scale, within a time budget.
+
+    By the tables that `evaluate.rated` has put on their cards; between two of their
+    scales the values are interpolated.
+
+    Args:
+        scale: by which to upscale, fractions too.
+        quality: of `QUALITIES`. Where no model is within its budget, the cheapest.
+
+    Raises:
+        ValueError: for another quality.
+        FileNotFoundError: where no model is shipped.
+    """
+    check_quality(quality)
+    tables = {name: read(path_of(name)).get("upscaling") for name in shipped()}
+    rated = {
+        name: (_at(table, scale, "psnr"), _at(table, scale, "multiply_adds"))
+        for name, table in tables.items()
+        if table
+    }
+    if not rated:
+        raise FileNotFoundError("no model is shipped: give a model file or a run.")
+    budget = max(QUALITIES[quality], min(adds for _, adds in rated.values()))
+    able = [name for name, (_, adds) in rated.items() if adds <= budget]
+    return max(able, key=lambda name: rated[name][0])
+
+
+def _at(table: dict[str, dict], scale: float, key: str) -> float:
+    """A value of a table by scale, interpolated over the logarithm of the scale."""
+    known = sorted(table, key=float)
+    above = next((i for i, s in enumerate(known) if float(s) >= scale), len(known) - 1)
+    below = max(above - 1, 0)
+    (x, y), (a, b) = (
+        (math.log(float(known[i])), table[known[i]][key]) for i in (below, above)
+    )
+    share = min(max((math.log(scale) - x) / (a - x), 0.0), 1.0) if a > x else 1.0
+    return y + share * (b - y)
