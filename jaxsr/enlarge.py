@@ -34,10 +34,11 @@ def upscale(
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
-    A network of Y enlarges Y, and gray over its full range; Cb, Cr and alpha are
-    enlarged by bicubic. One of YCbCr enlarges all three, gray with neutral chroma. One
-    of RGB enlarges gray as three equal channels, whose mean is taken. A scale that a
-    network lacks is its next larger one reduced by bicubic, or its largest enlarged.
+    A network of Y enlarges Y; Cb, Cr and alpha are enlarged by bicubic. One of YCbCr
+    enlarges all three. Gray is enlarged as RGB of three equal channels: it is mapped to
+    16..235 and back for networks of Y and YCbCr, and is the mean of what a network of
+    RGB makes. A scale that a network lacks is its next larger one reduced by bicubic,
+    or its largest enlarged.
 
     Args:
         image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1], C from
@@ -253,6 +254,8 @@ def to_size(
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
         bicubic = direct.window(pixels, *kept)
         sr = merged(sr, bicubic[..., :colours], color)
+        if colours == 1 and color != "rgb":
+            sr = images.y_to_gray(sr)
         sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
         if out.dtype.kind == "u":
             out[kept] = images.to_uint(sr, 8 * out.itemsize)
@@ -276,8 +279,10 @@ def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
     if color == "rgb":
         return x.repeat(3, axis=-1) if gray else x
     if color == "y":
-        return x if gray else images.rgb_to_y(x)
-    return images.with_neutral_chroma(x) if gray else images.rgb_to_ycbcr(x)
+        return images.gray_to_y(x) if gray else images.rgb_to_y(x)
+    if gray:
+        return images.with_neutral_chroma(images.gray_to_y(x))
+    return images.rgb_to_ycbcr(x)
 
 
 def merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:

@@ -145,11 +145,7 @@ def resize(
     """
     if images.ndim < 3:
         raise ValueError(f"images must be [..., H, W, C]; got shape {images.shape}.")
-    if not _namespace(images).issubdtype(images.dtype, np.floating):
-        raise TypeError(
-            f"images must be floating-point in [0, 1]; got {images.dtype}. "
-            "Use image.from_uint first."
-        )
+    check_float(images)
     if scale is None and size is None:
         raise ValueError("resize needs a scale, a size, or both; got neither.")
     old = images.shape[-3:-1]
@@ -298,6 +294,16 @@ def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
     return quantise(rgb_to_y(from_uint(pixels, np.float64))).astype(dtype)
 
 
+def gray_to_y(gray: Array) -> Array:
+    """Y in 16/255..235/255 of gray in [0, 1]: that of RGB with three equal channels."""
+    return gray * gray.dtype.type(219 / 255) + gray.dtype.type(16 / 255)
+
+
+def y_to_gray(y: Array) -> Array:
+    """Undoes `gray_to_y`; not clipped."""
+    return (y - y.dtype.type(16 / 255)) * y.dtype.type(255 / 219)
+
+
 def with_neutral_chroma(y: np.ndarray) -> np.ndarray:
     """YCbCr [..., 3] of gray images [..., 1]."""
     neutral = np.full_like(y, YCBCR_OFFSET[1])
@@ -307,6 +313,35 @@ def with_neutral_chroma(y: np.ndarray) -> np.ndarray:
 def _check_rgb(images: Array) -> None:
     if images.shape[-1] != 3:
         raise ValueError(f"images must have 3 channels; got shape {images.shape}.")
+
+
+def check_float(images: Array, name: str = "images") -> None:
+    """Raises a TypeError where the images are not floating-point."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(
+            f"{name} must be floating-point in [0, 1]; got {images.dtype}. "
+            "Use image.from_uint first."
+        )
+
+
+def check_pair(sr: Array, hr: Array) -> None:
+    """Raises an error where hr, or an estimate of it, cannot be images in [0, 1].
+
+    sr may overshoot. The values of hr are checked only where they are known: not while
+    a function is traced.
+    """
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
+    check_float(sr, "sr")
+    check_float(hr, "hr")
+    if isinstance(hr, jax.core.Tracer) or not hr.size:
+        return
+    low, high = float(hr.min()), float(hr.max())
+    if not (math.isfinite(low) and high <= 1.5):
+        raise ValueError(
+            f"hr must lie in [0, 1]; got {low:g} to {high:g}. Divide it by its range "
+            "first, as image.from_uint does."
+        )
 
 
 def from_uint(images: np.ndarray, dtype=np.float32) -> np.ndarray:

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -267,3 +268,26 @@ def test_edges_of_what_is_cut_out_of_a_photograph_are_clean(data_dir):
         bleeding = np.dstack([bleeding, result[..., 3]])
         careless = np.abs(seen(bleeding, on) - seen(expected, on))[edge].mean()
         assert fringe < careless / 3
+
+
+@pytest.mark.parametrize("color", ["y", "ycbcr", "rgb"])
+def test_gray_is_enlarged_as_rgb_of_three_equal_channels(color):
+    """The network squares its input, so it tells 16..235 from 0..255."""
+
+    class Square(nn.Module):
+        input = "interpolated"
+        halo = 0
+
+        def __call__(self, enlarged):
+            return enlarged**2
+
+    model = BICUBIC._replace(net=Square(), card={"color": color})
+    gray = make_pixels(9, 8, dtype=np.float32)
+    gray[0] = 0
+    result = enlarge.upscale(gray, 1, model)
+    y = (16 + 219 * gray) / 255
+    expected = gray**2 if color == "rgb" else (255 * y**2 - 16) / 219
+    np.testing.assert_allclose(result, expected.clip(0, 1), atol=1e-5)
+    colour = enlarge.upscale(gray[..., None].repeat(3, axis=-1), 1, model)
+    if color != "ycbcr":  # whose chroma this network changes
+        np.testing.assert_allclose(colour[..., 0], result, atol=1e-5)
