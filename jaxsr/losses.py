@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxsr import image
+
 
 def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Half the sum of squared errors over all pixels of each image.
@@ -11,19 +13,19 @@ def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
     SRCNN, FSRCNN, VDSR, DRCN and DRRN are meant: its gradient is H * W * C / 2 times
     that of `mse`.
     """
-    _check(sr, hr)
+    image.check_pair(sr, hr)
     return 0.5 * jnp.sum((sr - hr) ** 2, axis=(1, 2, 3))
 
 
 def mse(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Mean squared error of each image."""
-    _check(sr, hr)
+    image.check_pair(sr, hr)
     return jnp.mean((sr - hr) ** 2, axis=(1, 2, 3))
 
 
 def l1(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Mean absolute error of each image."""
-    _check(sr, hr)
+    image.check_pair(sr, hr)
     return jnp.mean(jnp.abs(sr - hr), axis=(1, 2, 3))
 
 
@@ -33,7 +35,7 @@ def charbonnier_sum(sr: jax.Array, hr: jax.Array) -> jax.Array:
     Source: Lai, Huang, Ahuja and Yang, CVPR 2017, section 3.2; summed, as their code
     does, for which their learning rates are meant.
     """
-    _check(sr, hr)
+    image.check_pair(sr, hr)
     return jnp.sum(jnp.sqrt((sr - hr) ** 2 + 1e-6), axis=(1, 2, 3))
 
 
@@ -52,15 +54,11 @@ def total_variation(sr: jax.Array) -> jax.Array:
             "total_variation needs images [B, H, W, C] of at least 2 pixels a side; "
             f"got shape {sr.shape}."
         )
+    image.check_float(sr, "sr")
     down = sr[:, 1:, :-1] - sr[:, :-1, :-1]
     right = sr[:, :-1, 1:] - sr[:, :-1, :-1]
     # The root has no gradient at zero, where an image is flat.
     return jnp.mean(jnp.sqrt(down**2 + right**2 + 1e-12), axis=(1, 2, 3))
-
-
-def _check(sr, hr):
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
 
 
 LOSSES = {

@@ -1,6 +1,7 @@
 """How close an image is to the true one: (sr, hr) [B, H, W, C] in [0, 1] -> [B].
 
-Nothing is clipped or rounded here; the protocol of `evaluate` does that before.
+Nothing is clipped or rounded here; the protocol of `evaluate` does that before. Integer
+images raise a TypeError; an hr that is not finite, or exceeds 1.5, a ValueError.
 """
 
 import jax
@@ -64,10 +65,9 @@ def ssim(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
 
 
 def _check(sr, hr):
-    if sr.shape != hr.shape or sr.ndim != 4:
-        raise ValueError(
-            f"sr and hr must match and be [B, H, W, C]; got {sr.shape} and {hr.shape}."
-        )
+    image.check_pair(sr, hr)
+    if sr.ndim != 4:
+        raise ValueError(f"sr and hr must be [B, H, W, C]; got shape {sr.shape}.")
 
 
 METRICS = {

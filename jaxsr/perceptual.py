@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxsr import image
+
 # Convolutions and channels of each block; a 2x2 maximum between two of them.
 VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 VGG19_LAYERS = tuple(
@@ -90,7 +92,7 @@ def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.A
     Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a
     Generative Adversarial Network", CVPR 2017, equation 5 and section 3.2.
     """
-    _check_same(sr, hr)
+    image.check_pair(sr, hr)
     features = functools.partial(vgg19_features, params, layer=layer)
     difference = (features(sr) - features(hr)) / 12.75
     return jnp.mean(difference**2, axis=(1, 2, 3))
@@ -106,7 +108,7 @@ class LPIPS(nn.Module):
     @nn.compact
     def __call__(self, sr: jax.Array, hr: jax.Array) -> jax.Array:
         """Returns the distance [B] of RGB images [B, H, W, 3] in [0, 1]."""
-        _check_same(sr, hr)
+        image.check_pair(sr, hr)
         _check(hr, least=LPIPS_SIDE, whom="LPIPS")
         shift, scale = (
             jnp.reshape(jnp.array(x), (1, 1, 1, 3)) for x in (LPIPS_SHIFT, LPIPS_SCALE)
@@ -139,12 +141,8 @@ def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
     return LPIPS().apply({"params": params}, sr, hr)
 
 
-def _check_same(sr, hr):
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
-
-
 def _check(images, *, least, whom):
+    image.check_float(images)
     if images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < least:
         raise ValueError(
             f"{whom} takes RGB images [B, H, W, 3] of at least {least} pixels a side; "

@@ -13,7 +13,7 @@ FLOORS = {
     "cards": 0,
     "files": 0,
     "image": 0,
-    "perceptual": 0,
+    "perceptual": 1,
     "process": 0,
     "listing": 1,
     "models": 1,

@@ -31,3 +31,10 @@ def test_gradient_of_caffes_loss_is_half_the_pixels_times_that_of_mse():
         lambda x: losses.mse(x, hr).sum()
     )(sr)
     np.testing.assert_allclose(ratio, 840.5, rtol=1e-5)
+
+
+def test_total_variation_of_a_ramp_is_its_slope_and_of_integers_refused():
+    ramp = jnp.broadcast_to(jnp.arange(4.0).reshape(1, 1, 4, 1) / 8, (1, 4, 4, 1))
+    np.testing.assert_allclose(losses.total_variation(ramp), 0.125, rtol=1e-5)
+    with pytest.raises(TypeError, match="image.from_uint"):
+        losses.total_variation(jnp.zeros([1, 4, 4, 1], jnp.uint8))

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,7 @@ import PIL.Image
 import pytest
 import skimage.metrics
 
-from jaxsr import image, metrics
+from jaxsr import image, losses, metrics, perceptual
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.1, 20.0), (0.01, 40.0)])
@@ -59,3 +61,38 @@ def test_ssim_of_equal_images_is_one_and_of_tiny_ones_refused():
     np.testing.assert_allclose(metrics.ssim(hr, hr, border=0), 1.0, atol=1e-5)
     with pytest.raises(ValueError, match="11 pixels.*got 9x9"):
         metrics.ssim(hr, hr, border=1)
+
+
+PAIRS = {
+    **losses.LOSSES,
+    **{name: functools.partial(of, border=0) for name, of in metrics.METRICS.items()},
+    "lpips": functools.partial(perceptual.lpips, {}),
+    "vgg": functools.partial(perceptual.vgg_loss, {}, layer="conv1_1"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_integers_and_true_images_out_of_range_are_refused(name):
+    of = PAIRS[name]
+    hr = np.full((1, 32, 32, 3), 0.5, np.float32)
+    for pair in [(np.uint8(255 * hr), hr), (hr, np.uint8(255 * hr))]:
+        with pytest.raises(TypeError, match="image.from_uint"):
+            of(*pair)
+        with pytest.raises(TypeError, match="image.from_uint"):
+            jax.jit(of)(*pair)
+    for value in (255.0, np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match=r"hr must lie in \[0, 1\]; got"):
+            of(hr, hr + np.float32(value))
+
+
+def test_psnr_of_integer_images_is_that_of_their_errors():
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (1, 20, 20, 3), np.uint8)
+    sr = rng.integers(0, 256, (1, 20, 20, 3), np.uint8)
+    mean = np.mean((sr.astype(float) - hr) ** 2)
+    score = metrics.psnr(*map(image.from_uint, (sr, hr)), border=0)
+    np.testing.assert_allclose(score, 10 * np.log10(255**2 / mean), rtol=1e-5)
+    overshoot = image.from_uint(hr) + np.float32(1)  # 0 dB, and no error
+    np.testing.assert_allclose(
+        metrics.psnr(overshoot, image.from_uint(hr), border=0), 0.0, atol=1e-5
+    )
