@@ -83,9 +83,11 @@ def srcnn(net, channels):
 def fsrcnn(net, channels):
     widths = [channels, net.width, *[net.narrow] * (net.depth + 1), net.width]
     layers = chain(widths, [5, 1, *[3] * net.depth, 1], nn.PReLU)
-    if net.padding == "valid":
+    zero = net.padding == "zero"  # as in training
+    if zero:
         layers[0].padding = (0, 0)
-    settings = {"stride": net.scale, "padding": 4, "output_padding": net.scale - 1}
+    output_padding = 0 if zero else net.scale - 1
+    settings = {"stride": net.scale, "padding": 4, "output_padding": output_padding}
     deconv = nn.ConvTranspose2d(net.width, channels, 9, **settings)
     nn.init.normal_(deconv.weight, std=0.001)  # as jaxsr's; a larger one diverges
     return nn.Sequential(*layers, deconv)

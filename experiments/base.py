@@ -23,6 +23,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.discriminator = {}  # its fields that differ from the paper's
     config.perceptual = ml_collections.ConfigDict()
     config.perceptual.layer = "conv5_4"  # of VGG19, for the loss "vgg"
+    config.perceptual.reduction = "mean"  # over its channels, or "sum"
     config.perceptual.weights = ""  # VGG19's file; "" looks for one
     config.perceptual.lpips = ""  # LPIPS's file; "" looks for one
     config.perceptual.total_variation = 0.0  # its weight beside any loss

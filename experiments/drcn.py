@@ -4,7 +4,8 @@
 
 The schedule of alpha is unpublished: here it falls from 1 to 0 over the first 20 of 60
 epochs, of 147 updates each. Without a clip the rate of 0.01 diverges on the summed
-loss: that of VDSR, by the same authors, is added; it goes by 0.01 throughout.
+loss: the paper has none, and that of VDSR, by the same authors, is added. It bounds the
+norm, where VDSR's text bounds each value; vdsr.py says why, and where theta is from.
 The rate falls after five epochs without a lower validation error, as far as 1e-6, where
 the paper stops.
 """

@@ -1,10 +1,13 @@
-"""DRRN B1U9 for x2, x3 and x4 as in the authors' solver: 291, clip by 0.01 / rate.
+"""DRRN B1U25 for x2, x3 and x4 as in the authors' solver: 291, clip by 0.01 / rate.
 
     python -m jaxsr.main --config experiments/drrn.py
 
 The rate is halved after each 65,360 updates and training ends after two million, as in
 their solver; an epoch is 1,683 updates here. Only the biases of convolutions are
-slowed. They train B1U25 likewise (network.units=25).
+slowed. The smaller network is drrn_b1u9.py.
+
+The clip bounds the norm of the whole gradient, by 0.01 over the current rate: that is
+what the authors' solver says, and what their Caffe does. Here theta is the authors'.
 """
 
 from experiments import base
@@ -13,7 +16,7 @@ from experiments import base
 def get_config():
     config = base.get_config()
     config.epochs = 1188.4
-    config.network = {"name": "drrn", "blocks": 1, "units": 9}
+    config.network = {"name": "drrn", "blocks": 1, "units": 25}
     config.optim = {
         "name": "sgd",
         "momentum": 0.9,

@@ -2,10 +2,10 @@
 
     python -m jaxsr.main --config experiments/fsrcnn.py
 
-As in the authors' scripts the first layer sees 11x11 pixels without padding, and 7x7
-are enlarged: to 21x21, of which they compare 19x19. 1000 epochs are our guess at their
-"until saturation". The second stage goes on from it: fsrcnn_general.py. Another scale
-trains only the deconvolution: fsrcnn_transfer.py.
+As in the authors' scripts the first layer sees 11x11 pixels without padding, the others
+pad its 7x7 with zeros, and the 19x19 that become of these are compared. 1000 epochs are
+our guess at their "until saturation". The second stage starts from this run:
+fsrcnn_general.py. Another scale trains only the deconvolution: fsrcnn_transfer.py.
 
 The rate is a tenth of the paper's 1e-3, as in a Caffe port's solver: on the loss that
 Caffe sums over the pixels 1e-3 diverges within six updates.
@@ -18,7 +18,7 @@ def get_config():
     config = base.get_config()
     config.epochs = 1000.0
     config.network = {"name": "fsrcnn", "scale": 3}
-    config.in_training = {"padding": "valid"}
+    config.in_training = {"padding": "zero"}
     config.optim = {"name": "sgd", "momentum": 0.9, "rates": (("deconv", 0.1),)}
     config.schedule = {"name": "constant", "learning_rate": 1e-4}
     config.data.name = "T91"

@@ -2,7 +2,7 @@
 
     python -m jaxsr.main --config experiments/fsrcnn_fast.py
 
-That of `base.fast`, with larger patches, and without the paper's unpadded convolutions.
+That of `base.fast`, with larger patches, and the repeated edges of inference.
 """
 
 from experiments import base, fsrcnn

@@ -1,6 +1,9 @@
 """FSRCNN x2 from x3 as in the paper: only the deconvolution is trained.
 
-python -m jaxsr.main --config experiments/fsrcnn_transfer.py
+    python -m jaxsr.main --config experiments/fsrcnn_transfer.py
+
+As in the authors' scripts 14x14 pixels become 19x19. For x4, 10x10 become 21x21:
+--config.network.scale=4 --config.data.scales="(4,)" --config.data.patch=10.
 """
 
 from experiments import fsrcnn

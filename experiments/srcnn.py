@@ -1,4 +1,4 @@
-"""SRCNN 9-5-5 for x3 as in the paper: T91, SGD, the last layer ten times slower.
+"""SRCNN 9-1-5 for x3 as in the paper: T91, SGD, the last layer ten times slower.
 
     python -m jaxsr.main --config experiments/srcnn.py
 
@@ -6,8 +6,8 @@ The authors stop after 15 million updates of 128 sub-images; 33x33 ones at strid
 21,884 on these files (the paper prints 24,800). Unpadded convolutions see the 33x33 and
 are compared with the centre.
 
-The small network is --config.network.sides="(9,1,5)", another scale
---config.data.scales="(2,)", and those of the colour study --config.color=rgb and ycbcr.
+The larger network is srcnn_955.py, another scale --config.data.scales="(2,)", and those
+of the colour study --config.color=rgb and ycbcr.
 """
 
 from experiments import base
@@ -16,7 +16,7 @@ from experiments import base
 def get_config():
     config = base.get_config()
     config.epochs = 87_720.0  # of 171 updates
-    config.network = {"name": "srcnn", "sides": (9, 5, 5), "widths": (64, 32)}
+    config.network = {"name": "srcnn", "sides": (9, 1, 5), "widths": (64, 32)}
     config.in_training = {"padding": "valid"}
     config.optim = {
         "name": "sgd",

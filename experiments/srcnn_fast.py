@@ -1,4 +1,4 @@
-"""SRCNN 9-5-5, x3, by a recipe that is sooner there.
+"""SRCNN 9-1-5, x3, by a faster recipe.
 
     python -m jaxsr.main --config experiments/srcnn_fast.py
 

@@ -4,8 +4,8 @@
 
 From the model of experiments/srresnet_fast.py, with batches of 8, a discriminator half
 as wide, 800 updates: half an hour on two CPU cores. Its content loss is VGG22, a
-quarter of the work of VGG54 and sooner there. That loss is some 700 times as large, and
-so is the adversary's weight.
+quarter of the work of VGG54 and sooner there. As the mean over channels that loss is
+some 700 times as large as VGG54's, and so is the adversary's weight.
 """
 
 from experiments import srgan

@@ -55,6 +55,11 @@ def check(config: dict) -> None:
         ("data.backend", data["backend"], ("device", "tfdata")),
         ("data.plan", data["plan"], ("grid", "pyramid", "random")),
         ("perceptual.layer", config["perceptual"]["layer"], perceptual.VGG19_LAYERS),
+        (
+            "perceptual.reduction",
+            config["perceptual"]["reduction"],
+            perceptual.REDUCTIONS,
+        ),
         ("validation.best_by", config["validation"]["best_by"], ("lpips", "psnr", "")),
     ):
         if value not in known:
@@ -343,8 +348,8 @@ def make_loss(
     """
     settings = config["perceptual"]
     if config["loss"] == VGG:
-        layer = settings["layer"]
-        loss = functools.partial(perceptual.vgg_loss, vgg19, layer=layer)
+        kind = {name: settings[name] for name in ("layer", "reduction")}
+        loss = functools.partial(perceptual.vgg_loss, vgg19, **kind)
     else:
         loss = losses.LOSSES[config["loss"]]
     if not (weight := settings["total_variation"]):

@@ -35,6 +35,7 @@ BEFORE = {
     "data.reduced": [1.0],
     "ema_decay": 0.0,
     "perceptual.layer": "conv5_4",
+    "perceptual.reduction": "mean",
     "perceptual.total_variation": 0.0,
     "start": "",
 }

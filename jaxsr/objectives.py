@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsr import image
+from jaxsr.models import blocks
 
 Objective = Callable[[dict, dict, jax.Array], tuple[jax.Array, dict]]
 
@@ -22,13 +23,37 @@ def supervised(net: nn.Module, loss: Callable) -> Objective:
     """The objective `loss(net(lr), hr)` of a network with one output.
 
     A network that gives less than hr, as one of unpadded convolutions does, is compared
-    with the centre of hr. One of several scales is trained at that of the batch.
+    with the part of hr at its `offset`, by default the centre. One of several scales is
+    trained at that of the batch.
     """
+    offset = getattr(net, "offset", None)
 
     def objective(variables, batch, step):
         del step
         sr, batch_stats = apply(net, variables, batch)
-        hr = _centre(batch["hr"], sr.shape[1:3])
+        hr = _part(batch["hr"], sr.shape[1:3], offset)
+        return loss(sr, hr), aux(sr, hr, batch_stats)
+
+    return objective
+
+
+def shuffled(net: nn.Module, loss: Callable) -> Objective:
+    """The loss of what a network's pixel shuffle takes, against hr shuffled back.
+
+    The pixels are those of `supervised` in another order, so that a loss of pixels, as
+    "mse", and its gradient are the same; nothing is shuffled backwards.
+
+    Args:
+        net: its method `shuffled` gives [B, h, w, C*scale*scale].
+        loss: (sr, hr) -> [B].
+
+    Source: Shi et al., CVPR 2016, section 3.2.
+    """
+
+    def objective(variables, batch, step):
+        del step
+        sr, batch_stats = apply(net, variables, batch, method="shuffled")
+        hr = blocks.pixel_unshuffle(batch["hr"], net.scale)
         return loss(sr, hr), aux(sr, hr, batch_stats)
 
     return objective
@@ -100,8 +125,11 @@ def apply(
     return out, changed["batch_stats"]
 
 
-def _centre(images, size):
-    top, left = ((a - b) // 2 for a, b in zip(images.shape[1:3], size))
+def _part(images, size, offset):
+    top, left = (
+        (whole - part) // 2 if offset is None else offset
+        for whole, part in zip(images.shape[1:3], size)
+    )
     return images[:, top : top + size[0], left : left + size[1]]
 
 
@@ -115,5 +143,6 @@ def aux(sr: jax.Array, hr: jax.Array, batch_stats: dict) -> dict:
 OBJECTIVES = {
     "pyramid": pyramid,
     "recursive": recursive,
+    "shuffled": shuffled,
     "supervised": supervised,
 }

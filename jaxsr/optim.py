@@ -26,9 +26,9 @@ def clip_by_learning_rate(
     Args:
         theta: bound on one update, > 0, in units of the parameters.
         schedule: update count -> learning rate.
-        by: "norm" bounds the global L2 norm (as the authors' code does), "value" each
-            element (as the paper's text says). By value a theta of 0.01 diverges with
-            VDSR's recipe; 1e-4 does not.
+        by: "norm" bounds the global L2 norm (as Caffe and most re-implementations do),
+            "value" each element (as the paper's text says). By value a theta of 0.01
+            diverges with VDSR's recipe; 1e-4 does not.
 
     Source: Kim, Lee and Lee, CVPR 2016, section 3.2.
     """

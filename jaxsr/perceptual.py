@@ -72,15 +72,21 @@ def vgg19_features(params: dict, images: jax.Array, layer: str) -> jax.Array:
     return VGG19(layer).apply({"params": params}, images)
 
 
-def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.Array:
-    """Mean squared difference [B] of VGG19's features, each divided by 12.75.
+def vgg_loss(
+    params: dict,
+    sr: jax.Array,
+    hr: jax.Array,
+    *,
+    layer: str,
+    reduction: str = "mean",
+) -> jax.Array:
+    """Squared difference [B] of VGG19's features, each divided by 12.75.
 
-    At "conv2_2" the paper's VGG22, at "conv5_4" its VGG54. The divisor is for features
-    of the original weights, of which Keras has a copy; those of torchvision have other
-    magnitudes. It is to bring the loss near the mean squared error, which for VGG54
-    it does with a mean over channels, of which the paper does not speak: 0.2 for Set5's
-    butterfly enlarged x4 by bicubic, where their sum is 100 and the error of images in
-    [-1, 1] 0.03. VGG22 is 400 there: beside it the paper's adversarial weight is small.
+    At "conv2_2" the paper's VGG22, at "conv5_4" its VGG54; averaged over pixels. The
+    divisor is for features of the original weights, of which Keras has a copy; those of
+    torchvision have other magnitudes. It is to bring the loss near the mean squared
+    error: for Set5's butterfly enlarged x4 by bicubic, whose error in [-1, 1] is 0.03,
+    VGG54 is 0.2 as the mean over channels and 100 as the sum, VGG22 is 400 as the mean.
 
     Args:
         params: of `VGG19`, as `published.features.load_vgg19` gives them. With these
@@ -88,14 +94,25 @@ def vgg_loss(params: dict, sr: jax.Array, hr: jax.Array, *, layer: str) -> jax.A
         sr: RGB [B, H, W, 3] in [0, 1].
         hr: as sr.
         layer: one of `VGG19_LAYERS`.
+        reduction: over channels, "mean" or "sum". Equation 5 read literally is the sum,
+            512 times the mean for VGG54 and 128 times for VGG22. An adversary that has
+            the weight w beside the mean has the same part in the gradient by 512 w, or
+            128 w, beside the sum.
 
     Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a
     Generative Adversarial Network", CVPR 2017, equation 5 and section 3.2.
     """
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"reduction must be one of {sorted(REDUCTIONS)}; got {reduction!r}."
+        )
     image.check_pair(sr, hr)
     features = functools.partial(vgg19_features, params, layer=layer)
     difference = (features(sr) - features(hr)) / 12.75
-    return jnp.mean(difference**2, axis=(1, 2, 3))
+    return jnp.mean(REDUCTIONS[reduction](difference**2, axis=-1), axis=(1, 2))
+
+
+REDUCTIONS = {"mean": jnp.mean, "sum": jnp.sum}
 
 
 class LPIPS(nn.Module):

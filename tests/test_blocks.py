@@ -118,3 +118,13 @@ def test_a_kernel_gradient_is_made_in_parts_on_cpus_where_that_is_faster(
     )
     count = exported.mlir_module().count("stablehlo.convolution")
     assert count == (parts if platform == "cpu" else 1)
+
+
+def test_unshuffling_takes_a_shuffle_back():
+    images = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
+    x = blocks.pixel_unshuffle(images, 2)
+    # Channels of image, of row, of column: these are of the first 2x2 pixels.
+    np.testing.assert_array_equal(
+        x[0, 0, 0], [0, 3, 18, 21, 1, 4, 19, 22, 2, 5, 20, 23]
+    )
+    np.testing.assert_array_equal(blocks.pixel_shuffle(x, 2), images)

@@ -31,8 +31,26 @@ def test_units_share_their_weights_and_not_their_statistics():
     means = [changed["batch_stats"][f"block_0_norm_{u}_a"]["mean"] for u in range(3)]
     assert len({tuple(mean.tolist()) for mean in means}) == 3
     first = changed["batch_stats"]["block_0_norm_head"]
-    np.testing.assert_allclose(first["mean"], [0.001 * x.mean()], rtol=1e-4)
-    np.testing.assert_allclose(first["var"], [0.999 + 0.001 * x.var()], rtol=1e-5)
+    np.testing.assert_allclose(first["mean"], [x.mean()], rtol=1e-4)
+    np.testing.assert_allclose(first["var"], [x.var()], rtol=1e-4)
+
+
+def test_running_statistics_are_caffes():
+    """Those of its BatchNorm: decayed sums, divided by the sum of their weights."""
+    net = models.make("drrn", units=1, width=2)
+    variables = net.init(jax.random.key(0), X)
+    sums, weight = np.zeros(2), 0.0
+    for i in range(5):
+        x = X * (i + 1)
+        _, changed = net.apply(variables, x, train=True, mutable=["batch_stats"])
+        variables |= changed
+        sums = 0.999 * sums + [x.mean(), x.var()]
+        weight = 0.999 * weight + 1
+    found = variables["batch_stats"]["block_0_norm_head"]
+    mean, var = sums / weight
+    np.testing.assert_allclose(found["mean"], [mean], rtol=1e-5)
+    np.testing.assert_allclose(found["var"], [var], rtol=1e-5)
+    np.testing.assert_allclose(found["weight"], weight, rtol=1e-6)
 
 
 def test_training_normalises_by_the_batch():

@@ -57,6 +57,17 @@ def test_without_weights_the_mean_colour_is_left():
     np.testing.assert_allclose(y, np.broadcast_to(edsr.DIV2K_MEAN, y.shape))
 
 
+@pytest.mark.parametrize("name", ["edsr", "mdsr"])
+def test_images_of_y_have_the_y_of_the_mean_colour(name):
+    net = models.make(name, **SIZES)
+    x = jax.random.uniform(jax.random.key(0), [1, 5, 6, 1])
+    variables = jax.tree.map(jnp.zeros_like, net.init(jax.random.key(0), x))
+    mean = (16 + 65.481 * 0.4488 + 128.553 * 0.4371 + 24.966 * 0.4040) / 255
+    np.testing.assert_allclose(net.apply(variables, x), mean, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"each of the 1 channels; got \(0.4, 0.5\)"):
+        net.clone(mean=(0.4, 0.5)).init(jax.random.key(0), x)
+
+
 @pytest.mark.parametrize("shared_tail", [True, False])
 def test_only_the_parts_of_the_scale_compute_and_learn(shared_tail):
     net = models.make("mdsr", shared_tail=shared_tail, **SIZES)

@@ -120,9 +120,10 @@ def last_state(workdir):
     ("name", "settings"),
     [
         *((name, {}) for name in EXPERIMENTS),
-        ("srcnn", {"network.sides": (9, 1, 5), "color": "rgb"}),
+        ("srcnn", {"color": "rgb"}),
+        ("edsr", {"color": "y"}),
     ],
-    ids=[*EXPERIMENTS, "srcnn-rgb"],
+    ids=[*EXPERIMENTS, "srcnn-rgb", "edsr-y"],
 )
 def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
     name, settings, folders, tmp_path, monkeypatch, request
@@ -164,6 +165,25 @@ def test_the_network_of_an_experiment_is_the_papers(name):
     shapes = weights.init_shapes(net, {"y": 1, "rgb": 3}[config["color"]])
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) > 10_000
     assert models.name_of(net) in SMALL
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("srcnn", {"sides": (9, 1, 5)}),
+        ("srcnn_fast", {"sides": (9, 1, 5)}),
+        ("srcnn_955", {"sides": (9, 5, 5)}),
+        ("srcnn_955_fast", {"sides": (9, 5, 5)}),
+        ("drrn", {"blocks": 1, "units": 25}),
+        ("drrn_b1u9", {"blocks": 1, "units": 9}),
+    ],
+)
+def test_a_name_without_more_is_the_papers_own_network(name, fields):
+    config = importlib.import_module(f"experiments.{name}").get_config()
+    net = models.make(**config.network)
+    assert models.fields_of(net).items() >= fields.items()
+    if name in models.MODELS:
+        assert net == models.make(name)
 
 
 def test_srcnn_has_the_counted_sub_images(data_dir):
@@ -273,28 +293,6 @@ def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():
         for other, names in by_scale.items():
             if other != scale:
                 assert not own & set().union(*names)
-
-
-def test_pre_shuffled_targets_give_espcn_the_same_gradient():
-    from jaxsr.models import blocks
-
-    net = models.make("espcn", scale=3, widths=(4, 4))
-    rng = np.random.default_rng(0)
-    lr = jnp.asarray(rng.random((2, 7, 6, 1), np.float32))
-    hr = jnp.asarray(rng.random((2, 21, 18, 1), np.float32))
-    variables = net.init(jax.random.key(0), lr)
-
-    def shuffled(v):
-        out = net.apply(v, lr, method="shuffled")
-        target = hr.reshape(2, 7, 3, 6, 3).transpose(0, 1, 3, 2, 4).reshape(2, 7, 6, 9)
-        return jnp.mean((out - target) ** 2)
-
-    def whole(v):
-        return jnp.mean((net.apply(v, lr) - hr) ** 2)
-
-    one, other = jax.grad(shuffled)(variables), jax.grad(whole)(variables)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
-    assert blocks.pixel_shuffle(jnp.ones([1, 2, 2, 9]), 3).shape == (1, 6, 6, 1)
 
 
 @pytest.mark.parametrize(

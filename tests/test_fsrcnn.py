@@ -5,7 +5,7 @@ import PIL.Image
 import pytest
 import scipy.io
 
-from jaxsr import evaluate, metrics, models, published
+from jaxsr import evaluate, metrics, models, objectives, published
 
 LAYERS = ["extract", "shrink", "map_0", "map_1", "expand", "deconv"]
 SMALL = {"width": 6, "narrow": 3, "depth": 2}
@@ -33,21 +33,58 @@ def test_fsrcnn_output_is_what_it_was(scale, golden):
     np.testing.assert_allclose([y[0, 0], y[middle], y[-1, -1]], golden, rtol=1e-4)
 
 
-def test_without_padding_the_first_layer_sees_two_more_pixels_a_side():
-    net = models.make("fsrcnn", **SMALL)
-    valid = models.make("fsrcnn", padding="valid", **SMALL)
-    x = jax.random.uniform(jax.random.key(0), [1, 30, 26, 1])
-    variables = net.init(jax.random.key(1), x)
-    inside = valid.apply(variables, x)
-    assert inside.shape == (1, 78, 66, 1)
-    border = 3 * (net.halo - 2)
-    np.testing.assert_allclose(
-        inside[:, border:-border, border:-border],
-        net.apply(variables, x)[:, 6 + border : -6 - border, 6 + border : -6 - border],
-        atol=1e-8,
+# scale -> sides of the authors' lr and label
+TRAINED = {2: (14, 19), 3: (11, 19), 4: (10, 21)}
+
+
+@pytest.mark.parametrize("scale", TRAINED)
+def test_training_computes_what_the_authors_nets_do_in_caffe(scale):
+    torch = pytest.importorskip("torch")
+    lr_side, side = TRAINED[scale]
+    net = models.make("fsrcnn", scale=scale, padding="zero", **SMALL)
+    lr = jax.random.uniform(jax.random.key(0), [2, lr_side, lr_side, 1])
+    params = jax.tree.map(  # biases too are not zero
+        lambda p: p + 0.1, net.init(jax.random.key(1), lr)["params"]
     )
-    with pytest.raises(ValueError, match="'edge' or 'valid'; got 'zero'"):
-        models.make("fsrcnn", padding="zero").init(jax.random.key(1), x)
+    x = torch.tensor(np.asarray(lr)).permute(0, 3, 1, 2)
+    for name in LAYERS:
+        group = {k: torch.tensor(np.asarray(p)) for k, p in params[name].items()}
+        kernel, bias = group["kernel"].permute(3, 2, 0, 1), group["bias"]
+        if name == "deconv":
+            kernel = kernel.transpose(0, 1)
+            x = torch.conv_transpose2d(x, kernel, bias, stride=scale, padding=4)
+        else:
+            x = torch.conv2d(x, kernel, bias, padding=1 if "map" in name else 0)
+            slope = torch.tensor(np.asarray(params[f"prelu_{name}"]["slope"]))
+            x = torch.prelu(x, slope)
+    sr = net.apply({"params": params}, lr)
+    assert sr.shape == (2, side, side, 1)
+    np.testing.assert_allclose(sr, x.permute(0, 2, 3, 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", TRAINED)
+def test_the_label_is_what_the_authors_cut(scale):
+    """By their generate_train.m, whose indices begin at 1."""
+    lr_side, side = TRAINED[scale]
+    net = models.make("fsrcnn", scale=scale, padding="zero", **SMALL)
+    batch = {
+        "lr": jnp.zeros([1, lr_side, lr_side, 1]),
+        "hr": jax.random.uniform(jax.random.key(0), [1, *[scale * lr_side] * 2, 1]),
+    }
+    variables = net.init(jax.random.key(1), batch["lr"])
+    labels = []
+    objective = objectives.supervised(net, lambda sr, hr: labels.append(hr))
+    objective(variables, batch, 0)
+    first = scale * (1 + (lr_side - 1) // 2) - int((side + scale) / 2 - 1) - 1
+    expected = batch["hr"][:, first : first + side, first : first + side]
+    np.testing.assert_array_equal(labels[0], expected)
+
+
+def test_a_wrong_padding_is_answered_with_the_right_ones():
+    with pytest.raises(ValueError, match="'edge' or 'zero'; got 'valid'"):
+        models.make("fsrcnn", padding="valid").init(
+            jax.random.key(1), jnp.zeros([1, 9, 9, 1])
+        )
 
 
 def test_initialisation_is_the_papers():

@@ -102,9 +102,14 @@ def test_ablations_notebook_compares_and_marks_what_diverged(tmp_path):
         batch=8,
         width=4,
         depth=3,
+        residual_depth=3,
         depths=[2, 3],
         clips=[("norm", 0.01), ("value", 1e-4), ("value", 10.0)],
     )
+    # The photographs have as many patches at x2 as at each of the three scales.
+    lines = _printed(cells["data"]).splitlines()
+    counts = [int(line.split()[-2]) for line in lines]
+    assert counts[0] > 2 * counts[1] and lines[1].startswith("(2,): ")
     studies = {
         "depth": ["depth 2", "depth 3"],
         "residual": ["residual", "plain"],

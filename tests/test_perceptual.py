@@ -110,6 +110,11 @@ def test_vgg_loss_is_scaled_once(photo, vgg19, layer):
     expected = np.mean((apart[0] - apart[1]) ** 2) / 162.5625  # the paper's 0.006
     both = loss(jnp.concatenate([sr, hr]), jnp.concatenate([hr, hr]))
     np.testing.assert_allclose(both, [expected, 0], rtol=1e-4)
+    channels = {"conv2_2": 128, "conv5_4": 512}[layer]
+    literal = loss(sr, hr, reduction="sum")  # equation 5
+    np.testing.assert_allclose(literal, [channels * expected], rtol=1e-4)
+    with pytest.raises(ValueError, match=r"one of \['mean', 'sum'\]; got 'max'"):
+        loss(sr, hr, reduction="max")
     grads = jax.jit(jax.grad(lambda x, hr: loss(x, hr).sum()))(sr, hr)
     assert np.isfinite(grads).all() and (grads != 0).any()
     with pytest.raises(ValueError, match="must match"):

@@ -167,6 +167,17 @@ def test_an_unknown_name_is_answered_with_the_shipped_ones(
         weights.load(missing)
 
 
+def test_former_names_give_the_same_models(caplog):
+    for scale in (2, 3, 4):
+        found = weights.load(f"srcnn_x{scale}")
+        assert_same(found, weights.load(f"srcnn_955_x{scale}"))
+        assert found.net.sides == (9, 5, 5) and found.card["scales"] == [scale]
+        assert (
+            caplog.messages[-1] == f"srcnn_x{scale} is now called srcnn_955_x{scale}."
+        )
+    assert len(caplog.messages) == 3 and "srcnn_x2" not in weights.shipped()
+
+
 def ship(folder, name, network, scores, **fields):
     """A model file whose card has these scores on Set5, scale -> dB."""
     net = models.make(network, **fields)

@@ -83,12 +83,53 @@ class PReLU(nn.Module):
         return jnp.where(x > 0, x, slope * x)
 
 
+class CaffeBatchNorm(nn.Module):
+    """Batch normalisation whose running statistics are those of Caffe's BatchNorm.
+
+    Caffe divides its sum of decayed statistics by that of their weights, "weight". So
+    the averages are unbiased from the first update on, where `nn.BatchNorm`'s begin at
+    (0, 1) and need some multiples of 1 / (1 - momentum) updates. Caffe's variance is
+    also m / (m - 1) times that of a batch of m pixels, which is left out.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.999
+    epsilon: float = 1e-5
+    dtype: str = "float32"
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns x [..., C], normalised; "batch_stats" move unless they are used."""
+        weight = self.variable("batch_stats", "weight", jnp.zeros, (), jnp.float32)
+        moving = not self.use_running_average and not self.is_initializing()
+        total = self.momentum * weight.value + 1
+        if moving:
+            weight.value = total
+        norm = nn.BatchNorm(
+            use_running_average=self.use_running_average,
+            axis_name=self.axis_name,
+            momentum=1 - 1 / total,
+            epsilon=self.epsilon,
+            dtype=self.dtype,
+        )
+        nn.share_scope(self, norm)  # the names of its variables stay
+        return norm(x)
+
+
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
     """Images [B, factor*h, factor*w, C] of x [B, h, w, C*factor*factor].
 
     The channels are in PyTorch's order: of image, of row, of column.
     """
     return einops.rearrange(x, "b h w (c i j) -> b (h i) (w j) c", i=factor, j=factor)
+
+
+def pixel_unshuffle(images: jax.Array, factor: int) -> jax.Array:
+    """The x [B, h, w, C*factor*factor] of which `pixel_shuffle` makes these images."""
+    return einops.rearrange(
+        images, "b (h i) (w j) c -> b h w (c i j)", i=factor, j=factor
+    )
 
 
 def pad_edges(x: jax.Array, border: int) -> jax.Array:

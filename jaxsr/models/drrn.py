@@ -18,13 +18,13 @@ class DRRN(nn.Module):
 
     The default is the paper's B1U25, 310,659 parameters for one channel; B1U9, units=9,
     has 302,467. Batch normalisation, private to each unit, averages its statistics over
-    about a thousand updates, as the authors' does, and begins at (0, 1): it takes some
-    thousands to fit. Without it and without biases (norm=False, bias=False) it has
-    297,216 parameters, and is the network of PyTorch ports if rectified=True: there,
-    ReLUs that work in place change the enlarged image and the head's features before
-    these are added to later ones. `dtype` is that of the activations; parameters,
-    statistics and the residual sum stay float32. `axis_name` is the axis over which a
-    batch is spread under shard_map or pmap: its statistics are those of the whole.
+    the last thousand updates or so, as the authors' does. Without it and without biases
+    (norm=False, bias=False) it has 297,216 parameters, and is the network of PyTorch
+    ports if rectified=True: there, ReLUs that work in place change the enlarged image
+    and the head's features before these are added to later ones. `dtype` is that of the
+    activations; parameters, statistics and the residual sum stay float32. `axis_name`
+    is the axis over which a batch is spread under shard_map or pmap: its statistics are
+    those of the whole.
 
     Memory: the gradient of B1U25 for 128 patches of 31x31 takes 3.5 GB, as what comes
     before a convolution is made again from its input; 9.7 GB on a CPU, where XLA undoes
@@ -61,11 +61,9 @@ class DRRN(nn.Module):
             dtype=self.dtype,
         )
         norm = functools.partial(
-            nn.BatchNorm,
+            blocks.CaffeBatchNorm,
             use_running_average=not train,
             axis_name=self.axis_name,
-            momentum=0.999,
-            epsilon=1e-5,
             dtype=self.dtype,
         )
 

@@ -7,8 +7,9 @@ https://github.com/sanghyun-son/EDSR-PyTorch
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+import numpy as np
 
+from jaxsr import image
 from jaxsr.models import blocks
 
 # Mean colour of the 800 training images of DIV2K, from the authors' code.
@@ -22,7 +23,8 @@ class EDSR(nn.Module):
 
     The defaults are the paper's large model. Its baseline has blocks=16, width=64 and
     residual_scale=1.0. `mean`, one value for each channel, is taken off the input and
-    added to the output; in between values are 0..255, as in the published weights.
+    added to the output; for images of Y it may be a colour of RGB. In between values
+    are 0..255, as in the published weights.
     `dtype` is that of the body's activations; head, tail and parameters stay float32.
 
     For x2, x3 and x4 there are 40,729,603, 43,680,003 and 43,089,923 parameters, in the
@@ -56,18 +58,27 @@ class EDSR(nn.Module):
 
 
 def shift(images: jax.Array, mean: tuple[float, ...]) -> jax.Array:
-    """The images, from [0, 1] to 0..255 less the mean of each channel."""
-    if len(mean) != images.shape[-1]:
-        raise ValueError(
-            f"mean must have one value for each of the {images.shape[-1]} channels; "
-            f"got {mean}."
-        )
-    return 255 * (images - jnp.reshape(jnp.array(mean), (1, 1, 1, -1)))
+    """The images, from [0, 1] to 0..255 less the mean of each channel.
+
+    Of images of Y the mean is that of a mean colour of RGB.
+    """
+    return 255 * (images - _means(mean, images.shape[-1]))
 
 
 def unshift(x: jax.Array, mean: tuple[float, ...]) -> jax.Array:
     """The images in [0, 1] that `shift` made x of."""
-    return x / 255 + jnp.reshape(jnp.array(mean), (1, 1, 1, -1))
+    return x / 255 + _means(mean, x.shape[-1])
+
+
+def _means(mean, channels):
+    values = np.array(mean, np.float32).reshape(1, 1, 1, -1)
+    if len(mean) == 3 and channels == 1:
+        values = image.rgb_to_y(values)
+    if values.shape[-1] != channels:
+        raise ValueError(
+            f"mean must have one value for each of the {channels} channels; got {mean}."
+        )
+    return values
 
 
 def conv(

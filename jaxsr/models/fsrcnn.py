@@ -22,10 +22,13 @@ class FSRCNN(nn.Module):
     FSRCNN-s (32, 5, 1) has 4,086. Scales differ in the last layer alone, "deconv": its
     kernel is centred on the middle of the pixels that an input pixel becomes where the
     scale is odd, on the first of them where it is even, as the authors cut their
-    labels. Every layer repeats its border pixels, as the authors' test code does; with
-    padding "valid" the first does not, as in their training, and sr is that of lr
-    without 2 pixels on each side. With a Gaussian of 0.001 in "deconv", sr is about 0
-    at first.
+    labels. With a Gaussian of 0.001 in "deconv", sr is about 0 at first.
+
+    With padding "edge" every layer repeats its border pixels, as the authors' test code
+    does. With padding "zero" it is the network of their training: the first layer is
+    not padded, the others see zeros around what it gives, and sr is what Caffe makes of
+    that: 19x19 pixels of an lr of 14x14 at x2, 19x19 of 11x11 at x3, 21x21 of 10x10 at
+    x4. The first of them is at `offset` in hr.
     """
 
     input = "low"
@@ -43,8 +46,18 @@ class FSRCNN(nn.Module):
         return 2 + self.depth + self._reach
 
     @property
+    def offset(self) -> int | None:
+        """The row and column of hr where sr begins, where it is only a part of hr."""
+        return None if self.padding == "edge" else 2 * self.scale + self._before
+
+    @property
+    def _before(self) -> int:
+        """Pixels before the one that an input pixel's kernel is centred on."""
+        return self.scale // 2 * (self.scale % 2)
+
+    @property
     def _crop(self) -> int:
-        return SIDE // 2 - self.scale // 2 * (self.scale % 2)
+        return SIDE // 2 - self._before
 
     @property
     def _reach(self) -> int:
@@ -53,14 +66,16 @@ class FSRCNN(nn.Module):
 
     @nn.compact
     def __call__(self, lr: jax.Array) -> jax.Array:
-        """Returns sr [B, scale*h, scale*w, C], not clipped, of lr [B, h, w, C]."""
-        if self.padding not in ("edge", "valid"):
-            raise ValueError(
-                f"padding must be 'edge' or 'valid'; got {self.padding!r}."
-            )
+        """Returns sr, not clipped, of lr [B, h, w, C].
+
+        It is [B, scale*h, scale*w, C], with padding "zero" [B, scale*(h-5)+1,
+        scale*(w-5)+1, C].
+        """
+        if self.padding not in ("edge", "zero"):
+            raise ValueError(f"padding must be 'edge' or 'zero'; got {self.padding!r}.")
+        edge = self.padding == "edge"
         conv = functools.partial(
             blocks.Conv,
-            padding="VALID",
             kernel_init=nn.initializers.variance_scaling(
                 2 / (1 + 0.25**2), "fan_in", "normal"
             ),
@@ -71,10 +86,12 @@ class FSRCNN(nn.Module):
         layers += [("expand", 1, self.width)]
         x = lr
         for name, side, width in layers:
-            if name != "extract" or self.padding == "edge":
+            if edge:
                 x = blocks.pad_edges(x, side // 2)
-            x = conv(width, (side, side), name=name)(x)
+            padding = "VALID" if edge or name == "extract" else "SAME"
+            x = conv(width, (side, side), padding=padding, name=name)(x)
             x = blocks.PReLU(name=f"prelu_{name}")(x)
+        reach = self._reach if edge else 0
         x = blocks.ConvTranspose(
             lr.shape[-1],
             SIDE,
@@ -83,7 +100,9 @@ class FSRCNN(nn.Module):
             kernel_init=nn.initializers.normal(0.001),
             dtype=self.dtype,
             name="deconv",
-        )(blocks.pad_edges(x, self._reach))
-        border = self.scale * self._reach
-        x = x[:, border : x.shape[1] - border, border : x.shape[2] - border]
+        )(blocks.pad_edges(x, reach))
+        first = self.scale * reach if edge else self._before
+        less = 2 * first if edge else self.scale - 1
+        height, width = (n - less for n in x.shape[1:3])
+        x = x[:, first : first + height, first : first + width]
         return x.astype(jnp.float32)

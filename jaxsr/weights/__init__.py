@@ -4,6 +4,7 @@ The shipped models lie beside this file, see `cards`.
 """
 
 import json
+import logging
 import os
 import pathlib
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from jaxsr.models import catalog
 
 MODEL = f"model{cards.SUFFIX}"  # in a run directory
 shipped = cards.shipped
+# Shipped models of other names before: these load too.
+RENAMED = {f"srcnn_x{scale}": f"srcnn_955_x{scale}" for scale in (2, 3, 4)}
 
 
 class Model(NamedTuple):
@@ -178,14 +181,18 @@ def check(model: Model) -> None:
 
 
 def _find(name_or_path):
-    if name_or_path in shipped():
+    known = shipped()
+    if name_or_path in RENAMED and name_or_path not in known:
+        logging.warning("%s is now called %s.", name_or_path, RENAMED[name_or_path])
+        name_or_path = RENAMED[name_or_path]
+    if name_or_path in known:
         return cards.path_of(name_or_path)
     path = pathlib.Path(name_or_path).expanduser()
     if path.is_dir():
         path = path / MODEL
     if not path.is_file():
         raise FileNotFoundError(
-            f"A model must be one of the shipped {shipped()}, a {cards.SUFFIX} file, "
+            f"A model must be one of the shipped {known}, a {cards.SUFFIX} file, "
             f"or a run directory that holds {MODEL}; got {str(name_or_path)!r}."
         )
     return path

@@ -1,0 +1,12 @@
+"""SRCNN 9-5-5, x3, by the recipe of srcnn_fast.py.
+
+python -m jaxsr.main --config experiments/srcnn_955_fast.py
+"""
+
+from experiments import srcnn_955, srcnn_fast
+
+
+def get_config():
+    config = srcnn_fast.get_config()
+    config.network = srcnn_955.get_config().network
+    return config
