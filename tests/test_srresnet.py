@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import PIL.Image
 import pytest
 
-from jaxsr import evaluate, metrics, models, published
+from jaxsr import evaluate, losses, metrics, models, objectives, optim, published, step
 
 
 def make(**fields):
@@ -67,6 +68,79 @@ def test_frozen_statistics_are_used_in_training_and_stay():
     jax.tree.map(
         np.testing.assert_array_equal, changed["batch_stats"], variables["batch_stats"]
     )
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_first_updates_are_pytorchs(frozen):
+    """Losses, parameters and statistics, from the same weights and images."""
+    torch = pytest.importorskip("torch")
+    width, count = 4, 2
+    net = models.make("srresnet", blocks=count, width=width, frozen=frozen)
+    rng = np.random.default_rng(0)
+    batch = {
+        "lr": rng.random((3, 6, 7, 3), np.float32),
+        "hr": rng.random((3, 24, 28, 3), np.float32),
+    }
+    variables = net.init(jax.random.key(0), batch["lr"])
+    layers = torch.nn.ModuleDict()
+    for name, group in variables["params"].items():
+        if "kernel" in group:
+            side, _, before, after = group["kernel"].shape
+            layers[name] = torch.nn.Conv2d(before, after, side, padding=side // 2)
+        elif "slope" in group:
+            layers[name] = torch.nn.PReLU(width)
+        else:
+            layers[name] = torch.nn.BatchNorm2d(width).train(not frozen)
+    layers.double()
+
+    def theirs(name, value):
+        array = np.asarray(value, np.float64)
+        array = array.transpose(3, 2, 0, 1) if name == "kernel" else array
+        return torch.tensor(array)
+
+    def parameter(layer, name):
+        return layers[layer].bias if name == "bias" else layers[layer].weight
+
+    def images(name):
+        return theirs("", batch[name]).permute(0, 3, 1, 2)
+
+    def sr():
+        x = features = layers["head_prelu"](layers["head"](images("lr")))
+        for i in range(count):
+            y = layers[f"block_{i}_norm_0"](layers[f"block_{i}_conv_0"](x))
+            y = layers[f"block_{i}_conv_1"](layers[f"block_{i}_prelu"](y))
+            x = x + layers[f"block_{i}_norm_1"](y)
+        x = features + layers["body_norm"](layers["body_out"](x))
+        for i in range(2):
+            x = torch.nn.functional.pixel_shuffle(layers[f"up_{i}"](x), 2)
+            x = layers[f"up_{i}_prelu"](x)
+        return (layers["tail"](x) + 1) / 2
+
+    for layer, group in variables["params"].items():
+        for name, value in group.items():
+            parameter(layer, name).data = theirs(name, value)
+    sgd = torch.optim.SGD(layers.parameters(), lr=0.1, momentum=0.9)
+    tx = optim.sgd(optax.constant_schedule(0.1), momentum=0.9)
+    update = jax.jit(step.make_train_step(objectives.supervised(net, losses.mse), tx))
+    state = step.init_state(variables, tx)
+    for _ in range(3):
+        state, found = update(state, batch)
+        sgd.zero_grad()
+        loss = torch.mean((sr() - images("hr")) ** 2)
+        loss.backward()
+        sgd.step()
+        np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-5)
+    for layer, group in state.params.items():
+        for name, value in group.items():
+            expected = parameter(layer, name).detach()
+            np.testing.assert_allclose(theirs(name, value), expected, atol=1e-5)
+    for layer, group in state.batch_stats.items():
+        norm, seen = layers[layer], 3 * 6 * 7
+        np.testing.assert_allclose(group["mean"], norm.running_mean, atol=1e-4)
+        # PyTorch's variance is the unbiased one.
+        first, part = 0.9**3, 1 if frozen else seen / (seen - 1)
+        expected = np.asarray(norm.running_var) - first
+        np.testing.assert_allclose((group["var"] - first) * part, expected, rtol=1e-3)
 
 
 def test_without_weights_the_middle_of_the_range_is_left():
