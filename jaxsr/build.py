@@ -16,8 +16,9 @@ import numpy as np
 import optax
 from flax import traverse_util
 
-from jaxsr import image, losses, models, objectives, optim, perceptual, weights
+from jaxsr import losses, models, objectives, optim, perceptual, weights
 from jaxsr import step as steps
+from jaxsr.config import ADVERSARIAL, VGG, is_gan
 from jaxsr.data import fetching, patches, sources
 from jaxsr.models import discriminator
 from jaxsr.published import features
@@ -25,11 +26,6 @@ from jaxsr.published import features
 # What the names of layers begin with whose weights are of one scale, as EDSR's and
 # FSRCNN's: some have the same shape at another.
 ENLARGING = ("deconv", "up_")
-
-# The names of an objective and a loss that are in no table: they need more than one
-# network.
-ADVERSARIAL = "adversarial"
-VGG = "vgg"
 
 
 def use_cores(batch: int) -> None:
@@ -43,72 +39,6 @@ def use_cores(batch: int) -> None:
         cores = os.cpu_count() or 1
         count = max(n for n in range(1, cores + 1) if batch % n == 0)
         jax.config.update("jax_num_cpu_devices", count)
-
-
-def check(config: dict) -> None:
-    """Raises a ValueError for a setting that is out of its range."""
-    data = config["data"]
-    for name, value, known in (
-        ("loss", config["loss"], {*losses.LOSSES, VGG}),
-        ("precision", config["precision"], {*models.PRECISIONS} - {"float16"}),
-        ("color", config["color"], image.CHANNELS),
-        ("data.backend", data["backend"], ("device", "tfdata")),
-        ("data.plan", data["plan"], ("grid", "pyramid", "random")),
-        ("perceptual.layer", config["perceptual"]["layer"], perceptual.VGG19_LAYERS),
-        (
-            "perceptual.reduction",
-            config["perceptual"]["reduction"],
-            perceptual.REDUCTIONS,
-        ),
-        ("validation.best_by", config["validation"]["best_by"], ("lpips", "psnr", "")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {sorted(known)}; got {value!r}.")
-    for section in ("network", "schedule", "optim", "objective"):
-        if "name" not in config[section]:
-            raise ValueError(f"{section} must have a name; got {config[section]}.")
-    for name, value in (
-        ("accumulate", config["accumulate"]),
-        ("epochs", config["epochs"]),
-        ("log_every", config["log_every"]),
-        ("updates_per_dispatch", config["updates_per_dispatch"]),
-        ("validation.every", config["validation"]["every"]),
-    ):
-        if not value > 0:
-            raise ValueError(f"{name} must be positive; got {value}.")
-    scales = data["scales"]
-    if not scales or not all(isinstance(s, int) and s >= 1 for s in scales):
-        raise ValueError(f"data.scales must be integers of 1 up; got {scales}.")
-    if "dtype" in config["network"]:
-        raise ValueError("network.dtype is not for configs: set precision.")
-    net = models.make(**config["network"])
-    own = set(data["scales"])
-    if net.input == "low":
-        own = {net.scale} if hasattr(net, "scale") else set(net.scales)
-    if not set(data["scales"]) <= own:
-        raise ValueError(
-            f"data.scales must be among the network's {sorted(own)}; got "
-            f"{data['scales']}."
-        )
-    if config["loss"] == VGG and config["color"] != "rgb":
-        raise ValueError(
-            f"the loss {VGG!r} is of RGB images: set color='rgb'; got "
-            f"{config['color']!r}."
-        )
-    if is_gan(config) and len(data["scales"]) > 1:
-        raise ValueError(
-            f"an {ADVERSARIAL} run has one scale, for its discriminator sees images of "
-            f"one size; got data.scales={data['scales']}."
-        )
-    if not 0 <= config["ema_decay"] < 1:
-        raise ValueError(
-            f"ema_decay must be from 0 to below 1; got {config['ema_decay']}."
-        )
-    if data["batch"] % jax.device_count():
-        raise ValueError(
-            f"data.batch must be a multiple of the {jax.device_count()} devices; got "
-            f"{data['batch']}."
-        )
 
 
 def choose(table: dict, section: str, settings: dict, *args, **given):
@@ -136,7 +66,10 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
             + (f"; {missing} missing" if missing else "")
             + f". Another one is given whole: --config.{section}=\"{{'name': ...}}\"."
         )
-    return table[name](*args, **settings, **given)
+    try:
+        return table[name](*args, **settings, **given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{section}: {error}") from error
 
 
 def open_data(
@@ -193,12 +126,7 @@ def _open(data, name, samples, doing):
     data_dir, opened, missing = data["dir"] or None, [], []
     for part in sources.parts_of(name):
         try:
-            try:
-                source = sources.open_source(part, data_dir)
-            except sources.DataNotFound:
-                fetching.fetch(part, data_dir)
-                source = sources.open_source(part, data_dir)
-            opened.append(source)
+            opened.append(fetching.open_or_fetch(part, data_dir))
         except (sources.DataNotFound, fetching.FetchError) as error:
             if data["strict"]:
                 raise
@@ -370,11 +298,6 @@ def _in_training(config: dict) -> nn.Module:
     if "axis_name" in models.fields_of(models.MODELS[fields["name"]]):
         fields["axis_name"] = steps.AXIS
     return models.make(**fields)
-
-
-def is_gan(config: dict) -> bool:
-    """Whether a run trains its network against a discriminator."""
-    return config["objective"]["name"] == ADVERSARIAL
 
 
 def make_discriminator(config: dict) -> discriminator.Discriminator:

@@ -10,6 +10,7 @@ import sys
 import time
 
 import jaxsr
+from jaxsr import checks
 
 BENCHMARKS = ["Set5", "Set14", "B100"]
 MODEL = "a shipped model, a model file or a run directory"
@@ -209,7 +210,11 @@ def _interpolations(args) -> dict:
     from jaxsr import evaluate
     from jaxsr.published import features
 
-    lpips = features.load_lpips()
+    try:
+        lpips = features.load_lpips()
+    except FileNotFoundError as error:
+        print(f"Without LPIPS: {error}", file=sys.stderr)
+        lpips = None
     sets = _opened(args.data or BENCHMARKS)
     named = {}
     for name in ("nearest", "bicubic"):
@@ -224,7 +229,7 @@ def _import(args) -> int:
     from jaxsr import files, published, weights
 
     files.writable(args.out)
-    model = published.import_weights(args.file, args.network)
+    model = published.import_weights(args.file, args.network, key=args.key)
     weights.save(args.out, model)
     print(f"{args.out}: {model.card['network']} {model.card['fields']}")
     return 0
@@ -408,14 +413,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("out", type=_PATH, help="the .safetensors file to write")
     sub.add_argument("--network", required=True, help="whose weights they are")
+    sub.add_argument("--key", help="of the weights, in a PyTorch file with several")
 
     sub = command(
         _models, "models", "List the networks, what they cost and from where."
     )
     sub.add_argument("name", nargs="*", help="these alone: vdsr, edsr, ...")
 
-    sub = command(_prepare, "prepare", "Fetch image sets and check them.")
-    sub.add_argument("name", nargs="+", help="291, Set5, Set14, B100, ...")
+    sub = command(_prepare, "prepare", "Fetch image sets or weights and check them.")
+    sub.add_argument(
+        "name", nargs="+", help="291, Set5, Set14, B100, weights/vdsr, ..."
+    )
     sub.add_argument("--data-dir", type=_PATH, help="where to put them ($JAXSR_DATA)")
     sub.add_argument(
         "--url", default="https://raw.githubusercontent.com", help="a mirror"
@@ -448,6 +456,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads, as `head`, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        print(f"error: {checks.missing(error)}", file=sys.stderr)
+        return 1
     except (ValueError, OSError, ImportError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1

@@ -237,14 +237,12 @@ def _means(scores, label):
 def crops(
     model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
 ) -> list[np.ndarray]:
-    """[bicubic, sr, hr] [side, side, C]: the square in which bicubic is furthest off.
+    """[bicubic, sr, hr] [side, side, 3]: the square in which bicubic is furthest off.
 
-    Smaller where the image is; in colour for a network of RGB. The arguments are those
-    of `restore_image`.
+    In colour; smaller where the image is. The arguments are those of `restore_image`.
     """
-    restore = restore_rgb if model.card["color"] == "rgb" else restore_image
-    sr, hr = restore(model, pixels, scale)
-    base, _ = restore(bicubic_of(model), pixels, scale)
+    sr, hr = restore_rgb(model, pixels, scale)
+    base, _ = restore_rgb(bicubic_of(model), pixels, scale)
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:

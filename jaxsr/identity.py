@@ -11,6 +11,8 @@ import jax
 from jaxsr import files
 from jaxsr.data import sources
 
+IMAGES = "images.json"  # beside config.json, what the run is trained on
+
 # Settings that a run may be gone on with changed: none alters what an update computes.
 FREE = (
     "checkpoint",
@@ -80,13 +82,27 @@ def origin(experiment: str, flags: list[str]) -> dict[str, str]:
     return {"recipe": shlex.join([experiment, *flags]), "commit": commit}
 
 
-def claim(workdir: pathlib.Path, settings: dict) -> None:
-    """Writes into a new workdir whose run it is, or checks that it is this one's."""
+def sizes_of(source: sources.Source) -> dict[str, list[int] | None]:
+    """Name -> (height, width), as far as it is known, of each image."""
+    sizes = source.sizes
+    known = [None] * len(source.names) if sizes is None else sizes.tolist()
+    return dict(zip(source.names, known))
+
+
+def claim(workdir: pathlib.Path, settings: dict, images: dict | None = None) -> None:
+    """Writes into a new workdir whose run it is, or checks that it is this one's.
+
+    Args:
+        workdir: the run's directory.
+        settings: as `settings_of` gives them.
+        images: of "data" and "validation" what `sizes_of` says, so that a resumed run
+            can name those that changed.
+    """
     path = workdir / "config.json"
     if not path.exists():
-        if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, json.dumps(settings, indent=1) + "\n")
+        _write(path, settings)
+        if images is not None:
+            _write(workdir / IMAGES, images)
         return
     try:
         theirs = BEFORE | json.loads(path.read_bytes())
@@ -97,7 +113,9 @@ def claim(workdir: pathlib.Path, settings: dict) -> None:
             "yours are the same, remove the file and resume."
         ) from error
     differing = [
-        f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} now"
+        _changed(workdir, key.removesuffix(".digest"), images)
+        if key.endswith(".digest")
+        else f"{key}: {theirs.get(key)!r} there, {settings.get(key)!r} now"
         for key in sorted(settings.keys() | theirs.keys())
         if settings.get(key) != theirs.get(key)
     ]
@@ -106,6 +124,34 @@ def claim(workdir: pathlib.Path, settings: dict) -> None:
             f"{workdir} belongs to another run ({'; '.join(differing)}). Give another "
             "--workdir, or the settings of that run."
         )
+    if images is not None and not (workdir / IMAGES).exists():
+        _write(workdir / IMAGES, images)
+
+
+def _write(path, content):
+    if jax.process_index() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def _changed(workdir, whose, images):
+    """How the images of "data" or "validation" differ from the run's."""
+    try:
+        before = json.loads((workdir / IMAGES).read_text())[whose]
+        now = images[whose]
+        kinds = {
+            "new": sorted(now.keys() - before.keys()),
+            "missing": sorted(before.keys() - now.keys()),
+            "of another size": [n for n in now if now[n] != before.get(n, now[n])],
+        }
+    except (OSError, ValueError, TypeError, KeyError):
+        return f"its images of {whose} changed, and {IMAGES} does not say which"
+    told = [
+        f"{len(names)} {kind}: {', '.join(names[:9])}" + ", ..." * (len(names) > 9)
+        for kind, names in kinds.items()
+        if names
+    ]
+    return f"its images of {whose} changed, {', '.join(told) or 'in their order'}"
 
 
 def _flat(config, prefix=""):

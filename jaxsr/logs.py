@@ -8,15 +8,18 @@ import json
 import logging
 import math
 import pathlib
+import time
 from collections.abc import Iterable
 
 import numpy as np
 
 from jaxsr import files
 
+FIRST = (1, 10)  # updates that are told of at once, however rare records are
+
 
 class Log:
-    """Averages what updates report and writes it every so often.
+    """Averages what updates report and writes it every so often, and at `FIRST`.
 
     Args:
         directory: holds metrics.jsonl, to which records are appended, and
@@ -53,7 +56,7 @@ class Log:
         for name, value in metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._count += 1
-        if step % self._every:
+        if step % self._every and step not in FIRST:
             return None
         means = {name: value / self._count for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
@@ -89,6 +92,30 @@ class Log:
         if self._writer:
             self._writer.write_images(step, images)
             self._writer.flush()
+
+
+class Clock:
+    """How long a run has taken, in all processes that have worked on it.
+
+    Runs of versions without one are counted by their records.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        self._path = directory / "seconds.txt"
+        try:
+            self._before = float(self._path.read_text())
+        except (OSError, ValueError):
+            records = read(directory)
+            self._before = sum(record.get("seconds", 0.0) for record in records)
+        self._since = time.monotonic()
+
+    def seconds(self) -> float:
+        """The time until now."""
+        return self._before + time.monotonic() - self._since
+
+    def save(self) -> None:
+        """Writes it down, for the next process."""
+        files.write_text(self._path, f"{self.seconds():.1f}\n")
 
 
 def read(directory: pathlib.Path) -> list[dict]:

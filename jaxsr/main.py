@@ -3,21 +3,24 @@
 python -m jaxsr.main --config experiments/vdsr.py [--workdir DIR] [--config.K=V]
 """
 
-import itertools
 import os
 import pathlib
 import signal
 import sys
-import traceback
 
 # Until there is something to save, Ctrl-C just ends; JAX's callbacks would swallow it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import jax  # noqa: E402
-from absl import app, flags, logging  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
+from jaxsr import checks  # noqa: E402
 
-from jaxsr import build, cli, identity, train  # noqa: E402
+try:
+    import jax
+    from absl import app, flags, logging
+    from ml_collections import config_flags
+
+    from jaxsr import build, cli, identity, train
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {checks.missing(error)}")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment's file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the config.")
@@ -27,6 +30,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "Join the other hosts first. A TPU pod and Slurm say by themselves who they are; "
     "elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
+_VERBOSE = flags.DEFINE_bool("verbose", False, "Print every parameter's statistics.")
+
+EXAMPLE = "experiments/vdsr.py"
 
 
 def _integer(variable: str) -> int | None:
@@ -41,24 +47,48 @@ def _at_home(arg: str) -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
+    """The arguments that are no flags; whatever is wrong with flags is one line.
+
+    Parsing them runs the experiment's file, and ml_collections raises what that raises.
+    """
     argv = [_at_home(arg) for arg in argv]
-    for flag, value in itertools.pairwise("=".join(argv).split("=")):
-        if flag in ("--config", "-config") and not os.path.isfile(
-            value.partition(":")[0]
-        ):
-            sys.exit(
-                "error: --config must be the file of an experiment, as "
-                f"experiments/vdsr.py; got {value!r}."
-            )
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as error:  # how a misspelt setting shows
-        where = traceback.extract_tb(error.__traceback__)[-1].filename
-        if "ml_collections" not in where or os.environ.get("JAXSR_TRACEBACK"):
+        rest = flags.FLAGS(argv)
+        # Of a file that is not there, ml_collections says so at the first access.
+        if not hasattr(_CONFIG.value, "to_dict"):
+            raise TypeError(
+                f"get_config() must return a ConfigDict; got {_CONFIG.value}"
+            )
+        return rest
+    except Exception as error:
+        if os.environ.get("JAXSR_TRACEBACK"):
             raise
-        while isinstance(error, Exception):  # one may be wrapped in the other
-            error = error.args[0]
-        sys.exit(f"error: the config has no setting {'. '.join(error.splitlines())}")
+        sys.exit(f"error: {_said(error, argv)}")
+
+
+def _said(error: Exception, argv: list[str]) -> str:
+    """What is wrong with the flags, in one line."""
+    kind = type(error)
+    while isinstance(error, Exception) and error.args:  # one may wrap the other
+        kind, error = type(error), error.args[-1 if isinstance(error, OSError) else 0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = ". ".join(lines)
+    overrides = any(arg.startswith("--config.") for arg in argv)
+    if issubclass(kind, (AttributeError, KeyError)) and "get_config" not in text:
+        return f"the config has no setting {text}"
+    fails = "Traceback (most recent call last):" in lines
+    if (issubclass(kind, flags.Error) and not fails) or not (path := _experiment(argv)):
+        return text
+    if pathlib.Path(path).is_file() and overrides and not fails:
+        return f"{' '.join(argv[1:])}: {text}"
+    return f"--config must be an experiment's file, as {EXAMPLE}; {path}: {lines[-1]}"
+
+
+def _experiment(argv: list[str]) -> str:
+    """The file that --config names."""
+    following = dict(zip(argv, argv[1:]))
+    given = [arg.partition("=")[2] for arg in argv if arg.startswith("--config=")]
+    return (given or [following.get("--config", "")])[-1] or "''"
 
 
 def main(argv: list[str]) -> None:
@@ -78,11 +108,13 @@ def main(argv: list[str]) -> None:
     settings = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     origin = identity.origin(path.name, settings)
     try:
-        train.train(_CONFIG.value, workdir, origin=origin)
+        train.train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
     except train.ERRORS as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}\n(JAXSR_TRACEBACK=1 shows where.)")
+        if isinstance(error, ModuleNotFoundError):
+            error = checks.missing(error)
+        sys.exit(f"error: {error} (JAXSR_TRACEBACK=1 shows where.)")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -192,7 +192,7 @@ def sgd(
         schedule: update count -> learning rate.
         momentum: decay of the trace, 0..1.
         weight_decay: L2 coefficient, in units of the loss.
-        clip: None, or the `by` of `clip_by_learning_rate`.
+        clip: the `by` of `clip_by_learning_rate`; None or "" disables it.
         theta: its bound.
         rates: as in `scale_by_name`; Caffe's lr_mult.
     """
@@ -202,7 +202,7 @@ def sgd(
     ]
     if rates:
         parts.append(scale_by_name(rates))
-    if clip is not None:
+    if clip:
         parts.insert(0, clip_by_learning_rate(theta, schedule, by=clip))
     return optax.chain(*parts)
 

@@ -384,7 +384,11 @@ def crops(
 
 
 def curves(
-    path: str | pathlib.Path, runs: dict[str, Iterable[dict]], *, y: Sequence[str]
+    path: str | pathlib.Path,
+    runs: dict[str, Iterable[dict]],
+    *,
+    y: Sequence[str],
+    bicubic: dict[str, float] | None = None,
 ) -> None:
     """Writes a PNG with a panel for each of the names `y`, over the updates.
 
@@ -393,6 +397,7 @@ def curves(
         runs: name -> records, as `logs.read` gives them; each is one line of a panel
             where its records have the name.
         y: names of what was logged, as "loss" and "validation_psnr".
+        bicubic: name -> what bicubic reaches, which is one more line of a panel.
     """
     from matplotlib import figure
 
@@ -405,6 +410,9 @@ def curves(
             if points:
                 style = {"color": f"C{i}", "linestyle": STYLES[i // 10 % len(STYLES)]}
                 (lines[label],) = ax.plot(*zip(*points), marker=".", **style)
+        if bicubic and name in bicubic:
+            ax.axhline(bicubic[name], color="gray", linestyle="--")
+            ax.annotate("bicubic", (0.98, bicubic[name]), **BELOW)
         ax.set(xlabel="updates", title=name.replace("_", " "))
         ax.grid(alpha=0.3)
     if len(runs) > 1:
@@ -412,4 +420,13 @@ def curves(
     fig.savefig(path, dpi=110)
 
 
+# How text lies below a horizontal line, at its right end.
+BELOW = {
+    "xycoords": ("axes fraction", "data"),
+    "xytext": (0, -3),
+    "textcoords": "offset points",
+    "ha": "right",
+    "va": "top",
+    "color": "gray",
+}
 STYLES = ("-", "--", ":")  # one for each ten lines, that many colours there are

@@ -2,10 +2,11 @@
 
 import pathlib
 
+import numpy as np
 import tqdm
 
 from jaxsr import evaluate, files, logs, process, report, weights
-from jaxsr.data import sources
+from jaxsr.data import fetching, sources
 from jaxsr.published import features
 
 
@@ -47,31 +48,60 @@ def finish(
     )
     runs = {workdir.name: logs.read(workdir)}
     curves = ["loss", "validation_psnr"] + ["validation_lpips"] * (lpips is not None)
-    report.curves(workdir / "curves.png", runs, y=curves)
+    bicubic = _bicubic(model.card["color"], validation, scales, lpips)
+    report.curves(workdir / "curves.png", runs, y=curves, bicubic=bicubic)
     files.write_text(workdir / "results.md", text)
     weights.save(path, model)
     process.say(text)
     return left_out
 
 
+def _bicubic(color, validation, scales, lpips) -> dict[str, float]:
+    """What a validation would say of bicubic."""
+    baseline = evaluate.baseline(color=color)
+    rows = evaluate.evaluate(baseline, validation, scales, lpips=lpips)
+    means = [row for row in rows if row.image == "mean"]
+    found = {"validation_psnr": float(np.mean([row.psnr for row in means]))}
+    if lpips is not None:
+        found["validation_lpips"] = float(np.mean([row.lpips for row in means]))
+    return found
+
+
 def load_lpips(config: dict) -> dict | None:
-    """The params of LPIPS, where a run is measured by it."""
+    """The params of LPIPS, where a run is measured by it and its file is there."""
     if config["validation"]["best_by"] != "lpips":
         return None
     try:
         return features.load_lpips(config["perceptual"]["lpips"] or None)
     except sources.DataNotFound as error:
-        raise sources.DataNotFound(
-            f"{error} Or do without: validation.best_by='' keeps the newest model."
-        ) from error
+        process.say(f"The best model is told by PSNR instead of LPIPS: {error}")
+        return None
 
 
-def open_benchmarks(config: dict) -> list[sources.Source]:
-    """The benchmark sets of a config that are on this machine."""
-    found = []
+def best_by(config: dict, lpips: dict | None) -> str:
+    """What a run's best model is told by: what its config says, where that is there."""
+    by = config["validation"]["best_by"]
+    return "psnr" if by == "lpips" and lpips is None else by
+
+
+def open_benchmarks(config: dict, *, fetch: bool = False) -> list[sources.Source]:
+    """The benchmark sets of a config that are on this machine.
+
+    Args:
+        config: of the run.
+        fetch: fetches the others; one line says which cannot be had.
+    """
+    found, missing, data_dir = [], {}, config["data"]["dir"] or None
     for name in config["evaluation"]["sets"]:
+        able = fetch and not missing  # where one cannot be had, others cannot either
+        opened = fetching.open_or_fetch if able else sources.open_source
         try:
-            found.append(sources.open_source(name, config["data"]["dir"] or None))
-        except sources.DataNotFound as error:
-            process.say(f"Not in the table of results: {error}")
+            found.append(opened(name, data_dir))
+        except (sources.DataNotFound, fetching.FetchError) as error:
+            missing[name] = error
+    if missing:
+        process.say(
+            f"Not in the table of results: {', '.join(missing)}. "
+            f"{next(iter(missing.values()))}"
+        )
     return found

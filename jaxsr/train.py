@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxsr import (
     build,
     checkpoint,
+    checks,
     evaluate,
     identity,
     image,
@@ -29,6 +30,7 @@ from jaxsr import (
     results,
     weights,
 )
+from jaxsr import config as configs
 from jaxsr import step as steps
 from jaxsr.data import patches
 
@@ -61,7 +63,13 @@ ALARMS = {
 }
 
 
-def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> None:
+def train(
+    config,
+    workdir: str | os.PathLike,
+    *,
+    origin: dict | None = None,
+    verbose: bool = False,
+) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
     Goes on from the newest checkpoint in `workdir` where there is one. In the end
@@ -69,9 +77,10 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     at each validation crops/STEP.png.
 
     Args:
-        config: as experiments/base.py has it.
+        config: of what `config.SETTINGS` has.
         workdir: the run's directory, made where it is missing.
         origin: what the model's card also says, as the command and the commit.
+        verbose: print every parameter's shape, mean and deviation.
 
     Raises:
         ValueError: for a setting that is wrong, or a workdir of another run.
@@ -83,9 +92,9 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
     workdir = pathlib.Path(workdir).expanduser()
     process.check_workdir(workdir)
     run = _Run(config, workdir, origin or {})
-    identity.claim(workdir, run.settings)
+    identity.claim(workdir, run.settings, run.images)
     with process.alone(workdir):
-        run.restore()
+        run.restore(verbose)
         with process.Interrupt() as interrupt:
             try:
                 run.go(interrupt)
@@ -104,6 +113,20 @@ def train(config, workdir: str | os.PathLike, *, origin: dict | None = None) -> 
                 "\n".join([f"Done, but {len(left_out)} images left out:", *left_out])
             )
             raise SystemExit(1)
+
+
+TIMED = 9  # updates by which the time of all is estimated
+QUICK = "experiments/quickstart.py"
+
+
+def _span(seconds: float) -> str:
+    """A time to read: "40 seconds", "25 minutes", "7.5 hours" or "3.2 days"."""
+    for size, unit in ((86400, "days"), (3600, "hours")):
+        if seconds >= 2 * size or (unit == "hours" and seconds >= size):
+            return f"{seconds / size:.1f} {unit}"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds:.0f} seconds"
 
 
 def make_update(
@@ -147,7 +170,7 @@ class _Run:
     """Everything that is set up once, without touching the workdir; and the loop."""
 
     def __init__(self, config: dict, workdir: pathlib.Path, origin: dict):
-        build.check(config)
+        configs.check(config)
         self.config, self.workdir, self.origin = config, workdir, origin
         precision, _ = models.PRECISIONS[config["precision"]]
         jax.config.update("jax_default_matmul_precision", precision)
@@ -163,12 +186,19 @@ class _Run:
         for reason in self.source.left_out + self.validation.left_out:
             process.say(f"Left out: {reason}")
         # What is wrong with them now, not after the training.
-        results.open_benchmarks(config)
+        results.open_benchmarks(config, fetch=True)
         self.settings = identity.settings_of(config, self.source, self.validation)
+        self.images = {
+            "data": identity.sizes_of(self.source),
+            "validation": identity.sizes_of(self.validation),
+        }
         self.plan = build.make_plan(config["data"], self.source, self.net.input)
         self.feed = build.make_feed(config, self.source, self.plan, self.net.input)
-        self.tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
         self.total = max(1, round(config["epochs"] * self.plan.epoch))
+        checks.check(
+            f"epochs x {self.plan.epoch} updates", self.total, checks.integer()
+        )
+        self.tx, self.schedule = build.make_optimizer(config, self.plan.epoch)
         on_cpu = jax.default_backend() == "cpu"
         # Batches of different sizes cannot be stacked.
         sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
@@ -182,7 +212,7 @@ class _Run:
         x = jnp.zeros([1, side, side, image.channels(config["color"])])
         seed = jax.random.key(config["seed"])
         self.variables, self.adversary = self.net.init(seed, x), None
-        gan = build.is_gan(config)
+        gan = configs.is_gan(config)
         if gan:
             side *= scales[0] if self.net.input == "low" else 1
             hr = jnp.zeros([1, side, side, x.shape[-1]])
@@ -194,7 +224,7 @@ class _Run:
                 self.net, self.variables, config["start"], whole=gan
             )
 
-    def restore(self) -> None:
+    def restore(self, verbose: bool = False) -> None:
         """Takes the newest checkpoint of the workdir, or the state of a new run."""
         config = self.config
         self.manager = checkpoint.open_directory(
@@ -213,7 +243,12 @@ class _Run:
         self.log = None
         if jax.process_index() == 0:
             self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
-        process.say(parameter_overview.get_parameter_overview(self.variables["params"]))
+        params = self.variables["params"]
+        if verbose:
+            process.say(parameter_overview.get_parameter_overview(params))
+        count = sum(x.size for x in jax.tree.leaves(params))
+        process.say(f"{config['network']['name']}: {count:,} parameters.")
+        self.clock = logs.Clock(self.workdir)
         process.say(
             f"{self.source.name}: {len(self.source.names)} images, "
             f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
@@ -226,6 +261,7 @@ class _Run:
         inputs = self.feed.inputs(self.step, self.total - self.step)
         data = jax.device_put(self.feed.data, self.replicated)
         saved_at, pending = time.monotonic(), None
+        self.timed = None
         self.since = (self.step, time.monotonic())
         self.bar = tqdm.tqdm(
             total=self.total,
@@ -239,6 +275,8 @@ class _Run:
             if stop := process.agree(interrupt.number, False)[0]:
                 interrupt.number = stop
                 return
+        if self.step < self.total:
+            process.say("Compiling the update; the first can take a minute.")
         with self.bar:
             while self.step < self.total:
                 count = min(self.each - self.step % self.each, self.total - self.step)
@@ -267,6 +305,8 @@ class _Run:
                         self.manager, self.state, psnr=scores.get("validation_psnr")
                     )
                     saved_at = time.monotonic()
+                    if self.log is not None:
+                        self.clock.save()
                 if stop:
                     interrupt.number = stop
                     return
@@ -326,6 +366,7 @@ class _Run:
             )
         if self.log is None:
             return
+        self._estimate(step + len(finite))
         for i in range(len(finite)):
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
@@ -349,10 +390,24 @@ class _Run:
         rate = updates * self.plan.batch / max(seconds, 1e-9)
         return {"seconds": seconds, "images_per_second": rate}
 
-    def _hours(self) -> float:
-        """How long the run has taken so far, validations included."""
-        seconds = [record.get("seconds", 0.0) for record in logs.read(self.workdir)]
-        return (sum(seconds) + time.monotonic() - self.since[1]) / 3600
+    def _estimate(self, step: int) -> None:
+        """Says, once, how long the run will take, by its first updates.
+
+        The first dispatch is left out, for it is also compiled.
+        """
+        if self.timed is None:
+            self.timed = (step, time.monotonic())
+        if not self.timed or step < self.timed[0] + TIMED:
+            return
+        updates, seconds = np.subtract((step, time.monotonic()), self.timed).tolist()
+        left = seconds / updates * (self.total - step)
+        self.timed = ()
+        process.say(
+            f"The {self.total - step:,} updates left will take about {_span(left)} on "
+            f"this device, validations not counted."
+            + f" {QUICK} trains a useful model in minutes."
+            * (left > 3600)
+        )
 
     def _validate(self, interrupt: process.Interrupt) -> dict[str, float]:
         """Mean scores of the validation images, PSNR in dB in all and by scale.
@@ -366,7 +421,9 @@ class _Run:
             rows = evaluate.evaluate(
                 self._model(), self.validation, scales, lpips=self.lpips
             )
-            for row in rows:
+            total = len(scales) * (len(self.validation.names) + 1)
+            bar = tqdm.tqdm(rows, "validating", total, leave=False, disable=None)
+            for row in bar:
                 if interrupt.number:
                     break
                 if row.image == "mean":
@@ -396,7 +453,7 @@ class _Run:
         """
         if self.log is None:
             return
-        by = self.config["validation"]["best_by"]
+        by = results.best_by(self.config, self.lpips)
         value = SIGNS[by] * scores[f"validation_{by}"] if by and scores else None
         if not by or self.best is None or (value is not None and value > self.best):
             self.best = value
@@ -443,7 +500,7 @@ class _Run:
             validation={"data": self.validation.name}
             | {name: scores[f"validation_{name}"] for name in names},
             epochs=round(self.step / self.plan.epoch, 3),
-            hours=round(self._hours(), 3),
+            hours=round(self.clock.seconds() / 3600, 3),
             device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             **({"blur": blur} if (blur := self.config["data"]["blur"]) else {}),
             **self.origin,
@@ -461,7 +518,7 @@ class _Run:
             logging.warning("%s. It will be written anew.", error)
             return None
         validation = card.get("validation", {})
-        by = self.config["validation"]["best_by"]
+        by = results.best_by(self.config, self.lpips)
         same = validation.get("data") == self.validation.name
         same &= card.get("blur", 0.0) == self.config["data"]["blur"]
         return SIGNS[by] * validation[by] if same and by in validation else None

@@ -187,13 +187,13 @@ def test_images_too_small_to_measure_are_left_out_and_named(butterfly):
 
 def test_crops_are_where_bicubic_is_furthest_off(butterfly):
     base, sr, hr = evaluate.crops(toy(), butterfly, 4, side=32)
-    assert base.shape == sr.shape == hr.shape == (32, 32, 1)
-    whole, true = evaluate.restore_image(evaluate.baseline(), butterfly, 4)
+    assert base.shape == sr.shape == hr.shape == (32, 32, 3)  # in colour
+    whole, true = evaluate.restore_rgb(evaluate.baseline(), butterfly, 4)
     error = (whole - true) ** 2
-    blocks = error.reshape(8, 32, 8, 32).sum(axis=(1, 3))
+    blocks = error.reshape(8, 32, 8, 32, 3).sum(axis=(1, 3, 4))
     np.testing.assert_allclose(((base - hr) ** 2).sum(), blocks.max(), rtol=1e-4)
     small = evaluate.crops(toy(), butterfly[:20, :24], 4, side=32)
-    assert small[0].shape == (20, 24, 1)
+    assert small[0].shape == (20, 24, 3)
 
 
 def test_table_has_a_row_for_each_set_and_scale_and_the_published_figures():

@@ -13,6 +13,7 @@ import pytest
 import skimage.data
 
 from jaxsr import build, cli, image, logs, models, step, train, weights
+from jaxsr import config as configs
 from jaxsr.data import patches, sources
 
 FILES = sorted(
@@ -64,7 +65,7 @@ def init(net, color, seed):
 
 def set_up(config):
     """(compiled update, first state, feed) as train.py makes them."""
-    build.check(config)
+    configs.check(config)
     net = models.make(**config["network"])
     source = photographs()
     plan = build.make_plan(config["data"], source, net.input)
@@ -160,7 +161,7 @@ def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
 def test_the_network_of_an_experiment_is_the_papers(name):
     """Built by shapes alone, at its full size."""
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
-    build.check(config)
+    configs.check(config)
     net = models.make(**config["network"] | config["in_training"])
     shapes = weights.init_shapes(net, {"y": 1, "rgb": 3}[config["color"]])
     assert sum(x.size for x in jax.tree.leaves(shapes["params"])) > 10_000

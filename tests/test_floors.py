@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
 FLOORS = {
     "cards": 0,
+    "checks": 0,
     "files": 0,
     "image": 0,
     "perceptual": 1,
@@ -31,6 +32,7 @@ FLOORS = {
     "jobs": 4,
     "logs": 3,
     "evaluate": 4,
+    "config": 3,
     "identity": 3,
     "build": 4,
     "report": 5,

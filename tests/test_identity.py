@@ -46,3 +46,34 @@ def test_the_model_that_a_run_starts_from_may_have_moved(tmp_path):
     identity.claim(old, settings(start="/elsewhere/one"))
     with pytest.raises(ValueError, match="start: 'one' there, 'two' now"):
         identity.claim(old, settings(start="runs/two"))
+
+
+def source_of(**sizes):
+    return sources.Source("a", tuple(sizes), None, np.array([*sizes.values()]))
+
+
+def test_a_resumed_run_whose_images_changed_says_which(tmp_path):
+    before = source_of(one=(9, 9), two=(8, 8), three=(7, 7))
+    now = source_of(one=(9, 9), two=(8, 6), four=(5, 5))
+    config = vdsr.get_config().to_dict()
+
+    def claim(source):
+        images = {"data": identity.sizes_of(source)}
+        identity.claim(
+            tmp_path / "run", identity.settings_of(config, source, source), images
+        )
+
+    claim(before)
+    claim(before)
+    with pytest.raises(
+        ValueError,
+        match=r"its images of data changed, 1 new: four, 1 "
+        r"missing: three, 1 of another size: two\)",
+    ):
+        claim(now)
+    (tmp_path / "run" / identity.IMAGES).unlink()  # as an older version left it
+    with pytest.raises(ValueError, match="images.json does not say which"):
+        claim(now)
+    claim(before)
+    with pytest.raises(ValueError, match="1 new: four"):
+        claim(now)

@@ -1,6 +1,7 @@
 """metrics.jsonl: averages over a stop, and damage."""
 
 import json
+import time
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_a_stop_within_a_record_changes_no_byte(tmp_path):
         (tmp_path / name).mkdir()
     whole = run(tmp_path / "whole", range(1, 21))
     means = [json.loads(line)["loss"] for line in whole.splitlines()]
-    assert means == pytest.approx([0.3, 0.8, 1.3, 1.8])
+    assert means == pytest.approx([0.1, 0.35, 0.8, 1.3, 1.8])
     stopped = tmp_path / "stopped"
     run(stopped, range(1, 10), held=[3, 7])  # killed at 9, after a checkpoint at 7
     run(stopped, range(8, 14), held=[12])
@@ -91,3 +92,34 @@ def test_damaged_sums_stop_no_run(tmp_path, caplog, content):
     run(tmp_path, range(4, 7))
     assert "averages.json is damaged" in caplog.text
     assert logs.read(tmp_path)[0]["loss"] == pytest.approx(0.45)
+
+
+def test_the_first_updates_are_told_of_and_averages_leave_nothing_out(tmp_path):
+    log = logs.Log(tmp_path, step=0, every=25)
+    found = {step: log.update(step, {"loss": step}) for step in range(1, 51)}
+    assert {step: x["loss"] for step, x in found.items() if x} == {
+        1: 1.0,
+        10: 6.0,  # the mean of 2 to 10
+        25: 18.0,
+        50: 38.0,
+    }
+
+
+def test_the_time_of_every_process_counts(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = logs.Clock(tmp_path)
+    now[0] += 30
+    assert clock.seconds() == 30
+    clock.save()
+    now[0] += 1000  # stopped, and nothing was saved since
+    clock = logs.Clock(tmp_path)
+    now[0] += 5
+    assert clock.seconds() == 35
+
+
+def test_the_time_of_an_older_versions_run_is_that_of_its_records(tmp_path):
+    records = [{"step": 100, "seconds": 40.0}, {"step": 200, "seconds": 2.5}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (tmp_path / "metrics.jsonl").write_text(lines)
+    assert 42.5 <= logs.Clock(tmp_path).seconds() < 50

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from conftest import GOLDEN
 
-from jaxsr import image, losses, perceptual
+from jaxsr import image, losses, perceptual, results
 from jaxsr.data import sources
 from jaxsr.published import features
 
@@ -153,6 +153,30 @@ def lpips(lpips_file):
     return features.load_lpips(lpips_file)
 
 
+def test_lpips_is_read_from_the_two_files_that_are_to_be_had(
+    tmp_path, monkeypatch, lpips, lpips_file
+):
+    torch = pytest.importorskip("torch")
+    heads, alexnet = {}, {"classifier.1.bias": torch.zeros(4)}
+    with np.load(lpips_file) as tensors:
+        for i, index in enumerate((0, 3, 6, 8, 10)):
+            kernel, bias = (
+                torch.tensor(tensors[f"AlexNet_0_Conv_{i}_{part}"])
+                for part in ("kernel", "bias")
+            )
+            alexnet[f"features.{index}.weight"] = kernel.permute(3, 2, 0, 1)
+            alexnet[f"features.{index}.bias"] = bias
+            linear = torch.tensor(tensors[f"NetLinLayer_{i}_Conv_0_kernel"])
+            heads[f"lin{i}.model.1.weight"] = linear.permute(3, 2, 0, 1)
+    (tmp_path / "lpips").mkdir()
+    torch.save(alexnet, tmp_path / "lpips" / "alexnet-owt-7be5be79.pth")
+    torch.save(heads, tmp_path / "lpips" / "alex.pth")
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(tmp_path))
+    for path in (None, tmp_path / "lpips"):
+        found = features.load_lpips(path)
+        jax.tree.map(np.testing.assert_array_equal, found, lpips)
+
+
 def lpips_in_torch(torch, file, sr, hr):
     """The package's formula, in float64; images [B, 3, H, W] in [-1, 1]."""
     tensors = {name: torch.tensor(x).double() for name, x in np.load(file).items()}
@@ -274,8 +298,22 @@ def test_without_weights_the_error_says_how_to_get_them(no_weights, monkeypatch)
         features.load_vgg19()
     for told in (str(no_weights), features.KERAS_FILE, "path of a file"):
         assert told in str(error.value)
-    with pytest.raises(sources.DataNotFound, match="LPIPS.*lpips,.*state_dict"):
+    with pytest.raises(
+        sources.DataNotFound, match="LPIPS.*lpips.*alexnet-owt-.*alex.pth"
+    ):
         features.load_lpips()
+
+
+def test_without_lpips_a_run_is_told_by_psnr_and_says_so_in_one_line(
+    no_weights, capsys
+):
+    config = {"validation": {"best_by": "lpips"}, "perceptual": {"lpips": ""}}
+    assert results.load_lpips(config) is None
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    assert out.startswith("The best model is told by PSNR instead of LPIPS: the weigh")
+    assert results.best_by(config, None) == "psnr"
+    assert results.best_by(config, {"conv1": 0}) == "lpips"
 
 
 def damaged(tensors, name):
@@ -310,7 +348,7 @@ def test_a_wrong_tensor_is_named(tmp_path, vgg19_file, how):
         ("cut.npz", "not a whole .npz"),
         ("cut.h5", "not a whole HDF5"),
         ("cut.pth", "not a whole PyTorch"),
-        ("cut.txt", "must end in one of .npz, .h5"),
+        ("cut.txt", r"must end in .*'.h5'"),
     ],
 )
 def test_a_file_that_holds_no_weights_is_refused(tmp_path, name, expected):

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from jaxsr import results
 from jaxsr.data import fetching, sources
 
 
@@ -462,11 +463,76 @@ def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
     assert not (tmp_path / "Tiny").exists()  # it would hide a set found elsewhere
 
 
-def test_a_set_without_an_address_must_be_put_there(tmp_path):
+def test_a_set_without_an_address_must_be_put_there(tmp_path, monkeypatch):
+    monkeypatch.setitem(sources.SETS, "Own", sources.ImageSet("train", "Own", 1))
     with pytest.raises(sources.DataNotFound, match="put its files into a folder"):
-        fetching.fetch("General100", tmp_path)
-    save(tmp_path / "General100/im_1.png")
-    assert fetching.fetch("General100", tmp_path) == [tmp_path / "General100"]
+        fetching.fetch("Own", tmp_path)
+    save(tmp_path / "Own/im_1.png")
+    assert fetching.fetch("Own", tmp_path) == [tmp_path / "Own"]
+
+
+def test_every_set_of_the_manifest_has_addresses_and_can_be_asked_for(
+    tmp_path, monkeypatch
+):
+    asked = []
+
+    def run(jobs, name, progress):
+        asked.extend(job[1] for job in jobs)
+
+    monkeypatch.setattr(fetching, "_run", run)
+    for name, found in sources.manifest().items():
+        asked.clear()
+        assert fetching.fetch(name, tmp_path, url="URL") == [tmp_path / name]
+        assert len(asked) == len(found["images"])
+    folders = {entry.folder for entry in sources.SETS.values()} - {sources.SKIMAGE}
+    assert folders == set(sources.manifest())
+    fetching.fetch("OpenPhotos", tmp_path, url="URL")
+    assert (
+        "URL/BuddiesOfBudgie/budgie-backgrounds/82067426f1dde366e9c9038fdbe457c2527525dd"
+        "/backgrounds/abstract-spiral.jpg" in asked
+    )
+
+
+def test_authors_weights_are_fetched_and_checked(server, tmp_path, monkeypatch):
+    content = b"numbers"
+    server.files["/user/port/c0ffee/Test/net.mat"] = content
+    entry = {"repository": "user/port", "commit": "c0ffee", "path": "Test/net.mat"}
+    entry["sha256"] = sha256(content)
+    files = {"vdsr/net.mat": entry, "edsr/x.npz": entry}
+    monkeypatch.setattr(sources, "weight_files", lambda: files)
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(tmp_path))
+    (path,) = fetch(server, None, "weights/vdsr")
+    assert path == tmp_path / "vdsr" / "net.mat"
+    assert path.read_bytes() == content
+    assert fetch(server, None, "weights/vdsr") == [path] and not server.asked
+    path.write_bytes(b"cut")
+    server.files["/user/port/c0ffee/Test/net.mat"] = b"other"
+    with pytest.raises(fetching.FetchError, match="its sha256 must be"):
+        fetch(server, None, "weights/vdsr")
+    with pytest.raises(ValueError, match="'weights/edsr', 'weights/vdsr'.; got 'weigh"):
+        fetch(server, tmp_path, "weights/nothing")
+
+
+def test_a_set_is_fetched_where_it_is_opened_and_one_line_says_where_it_cannot_be(
+    server, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(fetching.fetch.__kwdefaults__, "url", server.url)
+    source = fetching.open_or_fetch("Tiny", tmp_path)
+    assert len(source.names) == 10
+    config = {"evaluation": {"sets": ("Tiny",)}, "data": {"dir": str(tmp_path / "b")}}
+    monkeypatch.delenv("JAXSR_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (source,) = results.open_benchmarks(config, fetch=True)
+    assert len(source.names) == 10
+    server.files.clear()
+    config["data"]["dir"] = str(tmp_path / "c")
+    config["evaluation"]["sets"] = ("Tiny", "Set5")
+    capsys.readouterr()
+    assert results.open_benchmarks(config, fetch=True) == []
+    out = capsys.readouterr()
+    assert out.out.count("\n") == 1 and out.err == ""
+    assert out.out.startswith("Not in the table of results: Tiny, Set5. 10 of 10 files")
+    assert "`jaxsr prepare Tiny`" in out.out
 
 
 @pytest.fixture(scope="module")

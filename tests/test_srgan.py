@@ -208,13 +208,17 @@ def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
     assert len(said) == 1 and said[0].startswith("Update 3: ")
 
 
-def test_without_lpips_the_way_out_is_told(folders, tmp_path, monkeypatch):
+def test_without_lpips_the_best_is_told_by_psnr(folders, tmp_path, monkeypatch, capsys):
     for variable in ("JAXSR_WEIGHTS", "JAXSR_DATA", "HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     config = config_of_a_run("srgan_mse", folders)
-    with pytest.raises(FileNotFoundError, match="best_by='' keeps the newest model"):
-        train.train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    train.train(config, tmp_path / "run")
+    assert "told by PSNR instead of LPIPS: the weights" in capsys.readouterr().out
+    card = weights.load(tmp_path / "run").card
+    records = logs.read(tmp_path / "run")
+    found = [r["validation_psnr"] for r in records if "validation_psnr" in r]
+    assert card["validation"]["psnr"] == max(found)
+    assert "lpips" not in card["validation"]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,8 @@ def test_what_cannot_be_trained_is_refused(
     settings, error, message, started, folders, tmp_path
 ):
     judge = tmp_path / "judge.safetensors"
-    card = {"network": "discriminator", "fields": {}, "color": "rgb"}
+    card = {"network": "discriminator", "fields": {}, "color": "rgb", "scales": []}
+    card |= {"trained_on": "-", "step": None, "scores": {}, "digest": ""}
     tensors = {"params/conv_0/bias": np.zeros(64, np.float32)}
     safetensors.numpy.save_file(tensors, judge, {"jaxsr": json.dumps(card)})
     named = {"RUN": str(started), "JUDGE": str(judge)}

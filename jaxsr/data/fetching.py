@@ -1,4 +1,7 @@
-"""Image sets fetched from where the manifest says, each file checked by SHA-256."""
+"""Image sets, and authors' weights, fetched from where the manifests say.
+
+Each file is checked by its SHA-256.
+"""
 
 import concurrent.futures
 import contextlib
@@ -16,6 +19,7 @@ import tqdm
 from jaxsr import files
 from jaxsr.data import sources
 
+WEIGHTS = "weights/"  # begins the name of authors' weights
 WORKERS = 8  # files fetched at the same time
 PAUSES = (1.0, 3.0)  # seconds before the second and the third attempt
 
@@ -34,34 +38,40 @@ def fetch(
     """The folders of a set, after fetching into them every file that is not there.
 
     A file there with the right content is kept, whatever its format; one with the wrong
-    content is replaced. Stopped at any moment, the next call goes on. A "tfds:" set is
+    content is replaced. Stopped at any moment, the next call resumes. A "tfds:" set is
     downloaded and prepared by TFDS.
 
     Args:
-        data_dir: the folders go in here; by default into $JAXSR_DATA, without that into
-            ~/.cache/jaxsr/data.
+        name: of a set, of a folder of the manifest, or "weights/vdsr", whose files are
+            returned instead.
+        data_dir: the folders go in here; by default into $JAXSR_DATA (of weights, into
+            $JAXSR_WEIGHTS first), without that into ~/.cache/jaxsr/data.
         url: server of {repository}/{commit}/{path}.
+        progress: show a bar, and on the terminal every file that could not be had.
 
     Raises:
-        FetchError: some files could not be had; each is named on the terminal. The rest
-            was fetched, unless not a single one could be had.
+        FetchError: some files could not be had; the first is named. The rest was
+            fetched, unless not a single one could be had.
         DataNotFound: the set has no place to be fetched from, and is not there.
+        ValueError: there are no such weights.
     """
+    if name.startswith(WEIGHTS):
+        return _fetch_weights(name, data_dir, url, progress)
     root = sources.data_dirs(data_dir)[0]
     folders, jobs = [], []
-    for part in sources.parts_of(name):
+    for part in [name] if name in sources.manifest() else sources.parts_of(name):
+        known = sources.SETS[part].folder if part in sources.SETS else part
         if part.startswith("tfds:"):
             builder, _ = sources.tfds_builder(part, data_dir)
             builder.download_and_prepare(file_format="array_record")
             folders.append(pathlib.Path(builder.data_dir))
-        elif part in sources.SETS and sources.SETS[part].folder in sources.manifest():
-            folder = root / sources.SETS[part].folder
+        elif known in sources.manifest():
+            folder = root / known
             folders.append(folder)
-            found = sources.manifest()[folder.name]
-            base = f"{url}/{found['repository']}/{found['commit']}"
+            found = sources.manifest()[known]
             for entry in found["images"]:
-                address = f"{base}/{urllib.parse.quote(entry['path'])}"
-                jobs.append((address, entry, folder))
+                address = _address(url, found | entry)
+                jobs.append((_fetch_image, address, entry, folder))
         else:
             known = part in sources.SETS
             folders.append(
@@ -72,20 +82,73 @@ def fetch(
     return folders
 
 
-def _run(jobs: list[tuple], name: str, progress: bool) -> None:
-    """Fetches in parallel; gives up early where nothing at all can be had."""
+def open_or_fetch(name: str, data_dir: str | os.PathLike | None) -> sources.Source:
+    """The images of a set, which is fetched where it is not on this machine.
+
+    Raises:
+        DataNotFound, FetchError: where it cannot be had.
+    """
+    try:
+        return sources.open_source(name, data_dir)
+    except sources.DataNotFound:
+        fetch(name, data_dir, progress=None)
+        return sources.open_source(name, data_dir)
+
+
+def _fetch_weights(name, data_dir, url, progress):
+    folder = name.removeprefix(WEIGHTS)
+    root = sources.data_dirs(data_dir or os.environ.get("JAXSR_WEIGHTS"))[0]
+    entries = {
+        file: entry
+        for file, entry in sources.weight_files().items()
+        if file.startswith(f"{folder}/")
+    }
+    if not entries:
+        known = sorted({file.partition("/")[0] for file in sources.weight_files()})
+        raise ValueError(
+            f"{WEIGHTS}... must be one of {[WEIGHTS + x for x in known]}; got {name!r}."
+        )
+    jobs = [
+        (_fetch_file, _address(url, entry), entry["sha256"], root / file)
+        for file, entry in entries.items()
+    ]
+    _run(jobs, name, progress)
+    return [root / file for file in entries]
+
+
+def _address(url, entry):
+    path = urllib.parse.quote(entry["path"])
+    return f"{url}/{entry['repository']}/{entry['commit']}/{path}"
+
+
+def _run(jobs: list[tuple], name: str, progress: bool | None) -> None:
+    """Fetches in parallel; gives up early where nothing at all can be had.
+
+    Args:
+        jobs: (function, address, its other arguments).
+        name: of what is fetched.
+        progress: None shows a bar on a terminal, and names no file that failed.
+    """
     pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
     try:
-        addresses = {pool.submit(_fetch_image, *job): job[0] for job in jobs}
+        addresses = {pool.submit(*job): job[1] for job in jobs}
         finished = concurrent.futures.as_completed(addresses)
+        disable = None if progress is None else not progress
         failures = []
-        for done, future in enumerate(
-            tqdm.tqdm(finished, name, len(jobs), unit="file", disable=not progress), 1
-        ):
+        bar = tqdm.tqdm(
+            finished,
+            name,
+            len(jobs),
+            unit="file",
+            disable=disable,
+            leave=bool(progress),
+        )
+        for done, future in enumerate(bar, 1):
             if error := future.exception():
                 failures.append(f"{addresses[future]}: {error}")
-                tqdm.tqdm.write(failures[-1], file=sys.stderr)
-            if len(failures) == done == WORKERS:
+                if progress is not None:
+                    tqdm.tqdm.write(failures[-1], file=sys.stderr)
+            if len(failures) == done == min(WORKERS, len(jobs)):
                 break
     finally:
         pool.shutdown(cancel_futures=True)
@@ -95,24 +158,28 @@ def _run(jobs: list[tuple], name: str, progress: bool) -> None:
         )
         raise FetchError(
             f"{missing} of {len(jobs)} files of {name} could not be fetched, first "
-            f"{failures[0]}. The same command tries the missing ones again."
+            f"{failures[0]}. `jaxsr prepare {name}` tries the missing ones again."
         )
 
 
 def _fetch_image(address: str, entry: dict, folder: pathlib.Path) -> None:
     if is_there(folder, entry):
         return
-    content = _download(address)
-    if _sha256(content) != entry["sha256"]:
-        raise ValueError(
-            f"its sha256 must be {entry['sha256']}; got {_sha256(content)}"
-        )
     target = folder / f"{entry['name']}{pathlib.PurePath(entry['path']).suffix}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with files.written_whole(target) as file:
-        file.write(content)
+    _fetch_file(address, entry["sha256"], target)
     for wrong in set(_copies(folder, entry)) - {target}:
         wrong.unlink()
+
+
+def _fetch_file(address: str, sha256: str, target: pathlib.Path) -> None:
+    if target.is_file() and _sha256(target.read_bytes()) == sha256:
+        return
+    content = _download(address)
+    if _sha256(content) != sha256:
+        raise ValueError(f"its sha256 must be {sha256}; got {_sha256(content)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with files.written_whole(target) as file:
+        file.write(content)
 
 
 def _download(address: str) -> bytes:

@@ -475,9 +475,19 @@ def _open_tfds(name: str, data_dir) -> Source:
 
 @functools.cache
 def manifest() -> dict:
-    """Where sets are found: folder -> repository, commit, checksums of each file."""
+    """Where sets are found: folder -> repository, commit, checksums of each file.
+
+    Where a set has no repository of its own, each of its images has one.
+    """
     file = importlib.resources.files("jaxsr.data") / "image_sets.json"
     return json.loads(file.read_text())["sets"]
+
+
+@functools.cache
+def weight_files() -> dict:
+    """Where authors' weights are found: "vdsr/FILE" -> repository, commit, checksum."""
+    file = importlib.resources.files("jaxsr.data") / "weight_files.json"
+    return json.loads(file.read_text())["files"]
 
 
 SETS: dict[str, ImageSet] = {
@@ -500,6 +510,7 @@ SETS: dict[str, ImageSet] = {
     "Set14": ImageSet("test", "Set14", 14),
     "B100": ImageSet("test", "B100", 100),
     "Urban100": ImageSet("test", "Urban100", 100),
+    "Kodak24": ImageSet("test", "Kodak24", 24),
     # The photographs in scikit-image that it states to be CC0, in the public domain or
     # without known restrictions; the sharp ones, for cell, clock_motion and retina have
     # nothing that bicubic x2 loses (over 46 dB).

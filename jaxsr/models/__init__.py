@@ -7,9 +7,12 @@ one output pixel depends on.
 """
 
 import dataclasses
+import math
+import typing
 
 import flax.linen as nn
 
+from jaxsr import checks
 from jaxsr.models.drcn import DRCN
 from jaxsr.models.drrn import DRRN
 from jaxsr.models.edsr import EDSR
@@ -32,7 +35,25 @@ def make(name: str, **fields) -> nn.Module:
     known = fields_of(MODELS[name])
     if unknown := sorted(set(fields) - set(known)):
         raise ValueError(f"{name} has the fields {sorted(known)}; got {unknown}.")
+    fields = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in fields.items()
+    }  # a module with a list in it cannot be hashed by jit
+    types = {field.name: field.type for field in dataclasses.fields(MODELS[name])}
+    for key, value in fields.items():
+        checks.check(f"{name}'s {key}", value, _kind(key, types[key]))
+    layers = math.prod((known | fields).get(key, 1) for key in REPEATED)
+    checks.check(f"the product of {name}'s {', '.join(REPEATED)}", layers, LAYERS)
     return MODELS[name](**fields)
+
+
+def _kind(key: str, type_: type) -> checks.Kind:
+    """What a field of this name and annotation may hold."""
+    if typing.get_origin(type_) is tuple:
+        return checks.several(_kind(key, typing.get_args(type_)[0]), least=1)
+    kinds = {int: INTEGERS.get(key, checks.integer(most=4096)), bool: checks.FLAG}
+    kinds |= {float: checks.number(), str: checks.TEXT}
+    return kinds.get(type_, checks.ANYTHING)
 
 
 def check_precision(name: str) -> None:
@@ -53,6 +74,13 @@ def name_of(net: nn.Module) -> str:
     )
 
 
+def scales_of(net: nn.Module) -> tuple[int, ...] | None:
+    """By what a network enlarges; None where it takes an enlarged image, of any."""
+    if getattr(net, "input", "interpolated") != "low":
+        return None
+    return getattr(net, "scales", None) or (net.scale,)
+
+
 def fields_of(net: nn.Module | type[nn.Module]) -> dict:
     """Name -> value (of a class: default) of a network's own fields."""
     return {
@@ -61,6 +89,18 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
         if field.name not in ("parent", "name")
     }
 
+
+# Of fields that are integers, those whose range is not 1 to 4096.
+INTEGERS = {
+    "blocks": checks.integer(0, 1024),
+    "depth": checks.integer(0, 1024),
+    "scale": checks.integer(1, 64),
+    "scales": checks.integer(1, 64),
+    "skip_every": checks.integer(0, 1024),
+}
+# The fields by which layers are repeated, and how many of them can be traced.
+REPEATED = ("blocks", "units", "depth", "recursions")
+LAYERS = checks.integer(0, 1024)
 
 # name -> (jax_default_matmul_precision, dtype of the activations)
 PRECISIONS = {

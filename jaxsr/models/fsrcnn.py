@@ -22,7 +22,8 @@ class FSRCNN(nn.Module):
     FSRCNN-s (32, 5, 1) has 4,086. Scales differ in the last layer alone, "deconv": its
     kernel is centred on the middle of the pixels that an input pixel becomes where the
     scale is odd, on the first of them where it is even, as the authors cut their
-    labels. With a Gaussian of 0.001 in "deconv", sr is about 0 at first.
+    labels; `crop` sets how much is cut off there, as ports do it otherwise. With a
+    Gaussian of 0.001 in "deconv", sr is about 0 at first.
 
     With padding "edge" every layer repeats its border pixels, as the authors' test code
     does. With padding "zero" it is the network of their training: the first layer is
@@ -38,6 +39,7 @@ class FSRCNN(nn.Module):
     narrow: int = 12
     depth: int = 4
     padding: str = "edge"
+    crop: int | None = None
     dtype: str = "float32"
 
     @property
@@ -57,6 +59,8 @@ class FSRCNN(nn.Module):
 
     @property
     def _crop(self) -> int:
+        if self.crop is not None:
+            return self.crop
         return SIDE // 2 - self._before
 
     @property

@@ -28,6 +28,7 @@ class LapSRN(nn.Module):
     The defaults are the paper's network for x4, with 814,242 parameters; it is
     scales=(2,) for x2 (407,441) and scales=(2, 4, 8), depth=5 for x8 (667,123). All but
     the last level are made on the way, so a network gives their images as well.
+    `up_side` is that of the transposed convolutions of features, 3 or, as in ports, 4.
     `dtype` is that of the features; parameters and images stay float32.
 
     Memory: the gradient at x4 for the authors' batch of 64 patches of 32x32 takes
@@ -39,6 +40,7 @@ class LapSRN(nn.Module):
     scales: tuple[int, ...] = (2, 4)
     depth: int = 10
     width: int = 64
+    up_side: int = 3
     dtype: str = "float32"
 
     @property
@@ -65,7 +67,8 @@ class LapSRN(nn.Module):
         for level in range(_count(self, scale)):
             for i in range(self.depth):
                 x = _lrelu(conv(name=f"level_{level}_conv_{i}")(x))
-            x = _lrelu(_up(self.width, self.dtype, name=f"level_{level}_up")(x))
+            name = f"level_{level}_up"
+            x = _lrelu(_up(self.width, self.dtype, name, self.up_side)(x))
             residual = _conv(
                 lr.shape[-1], dtype=self.dtype, name=f"level_{level}_residual"
             )(x)
@@ -167,8 +170,10 @@ _conv = functools.partial(
 )
 
 
-def _up(width, dtype, name):
-    return blocks.ConvTranspose(width, 3, crop=0, dtype=dtype, name=name)
+def _up(width, dtype, name, side=3):
+    if side not in (3, 4):
+        raise ValueError(f"up_side must be 3 or 4; got {side}.")
+    return blocks.ConvTranspose(width, side, crop=side - 3, dtype=dtype, name=name)
 
 
 def _up_image(channels, name):

@@ -18,12 +18,20 @@ from jaxsr.published import (
     mdsr,
     srcnn,
     srresnet,
+    torch_files,
     vdsr,
 )
 
 
-def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
-    """The model of a published file; `network` is a key of `IMPORTERS`.
+def import_weights(
+    path: str | os.PathLike, network: str, *, key: str | None = None
+) -> weights.Model:
+    """The model of a published file.
+
+    Args:
+        path: the file.
+        network: a key of `IMPORTERS`.
+        key: of the dictionary of tensors, in a PyTorch file that holds several.
 
     Raises:
         ValueError: where the file is cut, foreign, or of another network.
@@ -34,7 +42,14 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
     path = pathlib.Path(path).expanduser()
     data = path.read_bytes()
     try:
-        net, variables, about = IMPORTERS[network](data, path.suffix)
+        content = data
+        if path.suffix in torch_files.SUFFIXES:
+            content = torch_files.read_state_dict(data, key)
+        elif key is not None:
+            raise ValueError(
+                f"--key is for PyTorch files {torch_files.SUFFIXES}; got {path.suffix}."
+            )
+        net, variables, about = IMPORTERS[network](content, path.suffix)
         if "scales" not in about:
             about["scales"] = [_scale_in(path.stem)]
         digest = hashlib.sha256(data).hexdigest()
@@ -48,7 +63,7 @@ def import_weights(path: str | os.PathLike, network: str) -> weights.Model:
 
 def _scale_in(name: str) -> int:
     """The scale that a file's name ends in."""
-    match = re.search(r"x(\d+)$", name)
+    match = re.search(r"[xX](\d+)(\.pth)?$", name)
     if not match:
         raise ValueError(
             "its scale is in its name alone, which must end in it, as x3.mat does."
@@ -56,8 +71,8 @@ def _scale_in(name: str) -> int:
     return int(match[1])
 
 
-# network -> (bytes of the file, its suffix) -> (net, variables, the card's own part,
-# without "scales" where only the file's name tells them)
+# network -> (bytes of the file, or the tensors of a PyTorch one, its suffix) ->
+# (net, variables, the card's own part: without "scales" where only the name tells them)
 IMPORTERS = {
     "drrn": drrn.convert,
     "edsr": edsr.convert,

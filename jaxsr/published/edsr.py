@@ -1,7 +1,12 @@
-"""EDSR: state dicts of EDSR-PyTorch, and krasserm/super-resolution's as .npz."""
+"""EDSR: PyTorch's state dicts, and krasserm/super-resolution's as .npz.
+
+The former are EDSR-PyTorch's, or those of ports that define the layers in the order of
+their use, whatever their names, as BasicSR's.
+"""
 
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxsr import models
@@ -10,24 +15,26 @@ from jaxsr.published import tensors as files
 from jaxsr.published import torch_files
 
 
-def convert(data: bytes, suffix: str):
+def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of an EDSR file, all but one field read off its shapes.
 
     The residual scale is in no file: as in the paper, it is 0.1 for a width of 256.
     """
-    readers = {".npz": _npz_layers, ".pt": _torch_layers, ".pth": _torch_layers}
-    if suffix not in readers:
-        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
-    blocks, scale, params = readers[suffix](data)
+    readers = {
+        ".npz": _npz_layers,
+        **dict.fromkeys(torch_files.SUFFIXES, _torch_layers),
+    }
+    blocks, scale, mean, params = files.reader(readers, suffix)(data)
     width = params["head"]["bias"].size
     net = models.EDSR(
         scale=scale,
         blocks=blocks,
         width=width,
         residual_scale=0.1 if width == 256 else 1.0,
+        mean=mean,
     )
     about = {
-        "color": "rgb",
+        "color": "rgb" if len(mean) == 3 else "y",
         "scales": [scale],
         "trained_on": "DIV2K (published weights)",
     }
@@ -54,28 +61,51 @@ def body_layers(tensors: dict) -> dict[str, str]:
         layers[f"body.{i}.body.2"] = f"block_{i}_conv_1"
 
 
-def without_mean(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors less EDSR-PyTorch's fixed layers, where those are the paper's."""
+def without_mean(
+    tensors: dict[str, np.ndarray],
+) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
+    """The tensors less EDSR-PyTorch's fixed layers, and the mean that those hold.
+
+    Without them it is the paper's of RGB, and 0 of one channel, as in BasicSR.
+    """
+    first = next((x for x in tensors.values() if x.ndim == 4), np.empty([0, 3]))
+    shift = tensors.get("sub_mean.bias")
+    if shift is None:
+        mean = edsr.DIV2K_MEAN if first.shape[1] == 3 else (0.0,) * first.shape[1]
+    else:
+        mean = tuple((-np.float64(shift) / 255).tolist())
+        close = len(mean) == 3 and _is_close(shift, -255 * np.array(edsr.DIV2K_MEAN))
+        mean = edsr.DIV2K_MEAN if close else mean
+    eye = np.eye(len(mean)).reshape(len(mean), -1, 1, 1)
     fixed = {
         f"{name}.{part}": value
         for name, sign in (("sub_mean", -1), ("add_mean", 1))
-        for part, value in (
-            ("weight", np.eye(3).reshape(3, 3, 1, 1)),
-            ("bias", sign * 255 * np.array(edsr.DIV2K_MEAN)),
-        )
+        for part, value in (("weight", eye), ("bias", sign * 255 * np.array(mean)))
     }
-    return _without(tensors, fixed)
+    return _without(tensors, fixed), mean
 
 
-def _torch_layers(data):
-    tensors = without_mean(torch_files.read_state_dict(data))
-    body = body_layers(tensors)
-    ups = [f"tail.0.{i}" for i in (0, 2) if i == 0 or f"tail.0.{i}.weight" in tensors]
-    layers = {"head.0": "head", **body, "tail.1": "tail"}
-    layers |= {source: f"up_{i}" for i, source in enumerate(ups)}
-    params = files.rename(tensors, layer_names(layers))
-    scale = files.enlargement(tensors[f"{source}.weight"] for source in ups)
-    return len(body) // 2, scale, params
+def _torch_layers(tensors):
+    tensors, mean = without_mean(tensors)
+    found = torch_files.convolutions(tensors)
+    names, blocks, ups = _names([layer.kernel for layer in found])
+    params = dict(zip(names, files.plain(found, count=len(names))))
+    return blocks, files.enlargement(ups), mean, params
+
+
+def _names(kernels):
+    """(our names of the kernels in the order of use, blocks, those that enlarge)."""
+    # All but the first, the last, and those of pixel shuffles have as many out as in.
+    ups = [x for x in kernels[1:-1] if x.ndim == 4 and x.shape[0] > x.shape[1]]
+    blocks = max(0, len(kernels) - len(ups) - 3) // 2
+    names = [
+        "head",
+        *(f"block_{i}_conv_{j}" for i in range(blocks) for j in range(2)),
+        "body_out",
+        *(f"up_{i}" for i in range(len(ups))),
+        "tail",
+    ]
+    return names, blocks, ups
 
 
 def _npz_layers(data):
@@ -90,16 +120,7 @@ def _npz_layers(data):
     kernels = []
     while (name := f"convolution{len(kernels)}_weight") in tensors:
         kernels.append(tensors[name])
-    # All but the first, the last, and those of pixel shuffles have as many out as in.
-    ups = [x for x in kernels[1:-1] if x.ndim == 4 and x.shape[0] > x.shape[1]]
-    blocks = max(0, len(kernels) - len(ups) - 3) // 2
-    names = [
-        "head",
-        *(f"block_{i}_conv_{j}" for i in range(blocks) for j in range(2)),
-        "body_out",
-        *(f"up_{i}" for i in range(len(ups))),
-        "tail",
-    ]
+    names, blocks, ups = _names(kernels)
     layers = {f"convolution{i}": name for i, name in enumerate(names)}
     params = files.rename(tensors, layer_names(layers, "_"))
     params["head"]["kernel"] /= 127.5
@@ -109,7 +130,7 @@ def _npz_layers(data):
             name: _from_tensorflow_order(x, params["head"]["bias"].size)
             for name, x in params[f"up_{i}"].items()
         }
-    return blocks, files.enlargement(ups), params
+    return blocks, files.enlargement(ups), edsr.DIV2K_MEAN, params
 
 
 def _from_tensorflow_order(x, width):
@@ -120,8 +141,14 @@ def _from_tensorflow_order(x, width):
 def _without(tensors, fixed):
     for name, expected in fixed.items():
         found = tensors.get(name, expected)
-        if found.shape != expected.shape or not np.allclose(found, expected, atol=1e-3):
+        if found.shape != expected.shape or not _is_close(found, expected):
             raise ValueError(
                 f"{name}: expected {expected.tolist()}, found {found.tolist()}."
             )
     return {name: x for name, x in tensors.items() if name not in fixed}
+
+
+def _is_close(found, expected):
+    """Whether they are equal, to the precision of the type in the file."""
+    precision = float(jnp.finfo(found.dtype).eps)
+    return np.allclose(found.astype(np.float64), expected, rtol=precision, atol=1e-3)

@@ -1,32 +1,28 @@
-"""ESPCN: the frozen TensorFlow graphs of fannymonori/TF-ESPCN."""
+"""ESPCN: the frozen TensorFlow graphs of fannymonori/TF-ESPCN, and PyTorch's."""
 
 import math
 
 import numpy as np
 
 from jaxsr import models
-from jaxsr.published import protobuf
+from jaxsr.published import protobuf, torch_files
+from jaxsr.published import tensors as files
 
 LAYERS = {"1": "conv_0", "2": "conv_1", "3": "conv_out"}
 FLOAT = 1  # TensorFlow's number for float32
 
 
-def convert(data: bytes, suffix: str):
-    """(net, variables, card) of an ESPCN, read off its shapes and operations."""
-    if suffix != ".pb":
-        raise ValueError(f"the file must end in .pb; got {suffix!r}.")
-    operations, tensors = _read(data)
-    names = sorted(kind + number for kind in "bf" for number in LAYERS)
-    shuffles = operations.count("DepthToSpace")
-    if sorted(tensors) != names or shuffles != 1:
-        raise ValueError(
-            f"expected the constants {names} and one DepthToSpace, found "
-            f"{sorted(tensors)} and {shuffles}."
-        )
-    params = {
-        layer: {"kernel": tensors[f"f{number}"], "bias": tensors[f"b{number}"]}
-        for number, layer in LAYERS.items()
+def convert(data: bytes | dict, suffix: str):
+    """(net, variables, card) of an ESPCN, read off its shapes and operations.
+
+    A PyTorch file does not hold the latter: they are taken to be the paper's.
+    """
+    readers = {
+        ".pb": _graph_layers,
+        **dict.fromkeys(torch_files.SUFFIXES, _torch_layers),
     }
+    layers, operations = files.reader(readers, suffix)(data)
+    params = dict(zip(LAYERS.values(), layers))
     net = models.ESPCN(
         math.isqrt(params["conv_out"]["bias"].size),
         widths=tuple(params[name]["bias"].size for name in ("conv_0", "conv_1")),
@@ -36,6 +32,23 @@ def convert(data: bytes, suffix: str):
     )
     about = {"color": "y", "scales": [net.scale], "trained_on": "published weights"}
     return net, {"params": params}, about
+
+
+def _torch_layers(tensors):
+    return files.plain(torch_files.convolutions(tensors), count=len(LAYERS)), []
+
+
+def _graph_layers(data):
+    operations, tensors = _read(data)
+    names = sorted(kind + number for kind in "bf" for number in LAYERS)
+    shuffles = operations.count("DepthToSpace")
+    if sorted(tensors) != names or shuffles != 1:
+        raise ValueError(
+            f"expected the constants {names} and one DepthToSpace, found "
+            f"{sorted(tensors)} and {shuffles}."
+        )
+    layers = [{"kernel": tensors[f"f{n}"], "bias": tensors[f"b{n}"]} for n in LAYERS]
+    return layers, operations
 
 
 def _read(data) -> tuple[list[str], dict[str, np.ndarray]]:

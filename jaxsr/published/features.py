@@ -26,7 +26,14 @@ KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19"
 KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 
-TORCH = (".pth", ".pt")
+# What LPIPS is made of: torchvision's AlexNet, and the authors' channel weights.
+LPIPS_URLS = (
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
+    "weights/v0.1/alex.pth",
+)
+
+TORCH = torch_files.SUFFIXES
 
 
 def load_vgg19(path: str | os.PathLike | None = None) -> dict:
@@ -52,21 +59,24 @@ def load_lpips(path: str | os.PathLike | None = None) -> dict:
     """The params of `perceptual.LPIPS`: of AlexNet, and the learned channel weights.
 
     Args:
-        path: the state dict of lpips.LPIPS(net="alex") (.pth), or an archive of its
-            tensors, kernels [h, w, in, out], as "AlexNet_0_Conv_0_kernel" and
-            "NetLinLayer_0_Conv_0_kernel" (.npz). Without one, the file in the folder
-            "lpips" of the places that `load_vgg19` names.
+        path: the state dict of lpips.LPIPS(net="alex") (.pth); a folder with the two
+            files of `LPIPS_URLS`; or an archive of the tensors, kernels
+            [h, w, in, out], as "AlexNet_0_Conv_0_kernel" and
+            "NetLinLayer_0_Conv_0_kernel" (.npz).
+            Without one, what is in the folder "lpips" of the places that `load_vgg19`
+            names.
 
     Raises:
         sources.DataNotFound: there is no file.
         ValueError: the file is foreign, or a tensor is missing or of a wrong shape.
     """
-    if (path := path or _found("lpips")) is None:
+    if path is None and (path := _found("lpips")) and path.suffix in TORCH:
+        path = path.parent
+    if path is None:
         raise sources.DataNotFound(
             "the weights of LPIPS were not found at "
-            f"{', '.join(map(str, _places('lpips')))}. Where PyTorch and `lpips` are "
-            "installed, torch.save(lpips.LPIPS(net='alex').state_dict(), 'alex.pth') "
-            "writes them: put that file there, or give its path."
+            f"{', '.join(map(str, _places('lpips')))}; put the files "
+            f"{' and '.join(LPIPS_URLS)} there."
         )
     return _load(path, "LPIPS", _lpips, perceptual.LPIPS(), inputs=2)
 
@@ -76,6 +86,8 @@ def _lpips(tensors: dict, suffix: str) -> tuple[dict, dict]:
     names = {}
     for i, index in enumerate((0, 3, 6, 8, 10)):  # of convolutions among the layers
         conv, linear = f"net.slice{i + 1}.{index}", f"lin{i}.model.1.weight"
+        if f"features.{index}.weight" in tensors:  # of torchvision
+            conv = f"features.{index}"
         kernel, bias = f"{conv}.weight", f"{conv}.bias"
         if suffix not in TORCH:
             conv, linear = f"AlexNet_0_Conv_{i}", f"NetLinLayer_{i}_Conv_0_kernel"
@@ -120,10 +132,13 @@ def _load(path, whose, convert, net, *, inputs) -> dict:
     shapes = jax.eval_shape(functools.partial(net.init, jax.random.key(0)), *example)
     shapes = traverse_util.flatten_dict(shapes["params"], sep="/")
     try:
-        if path.suffix not in READERS:
-            raise ValueError(f"the file must end in one of {', '.join(READERS)}.")
-        tensors = READERS[path.suffix](path.read_bytes())
-        params, names = convert(tensors, path.suffix)
+        paths = [path]
+        if path.is_dir():
+            paths = [file for file in sorted(path.iterdir()) if file.suffix in READERS]
+        tensors = {}
+        for file in paths:
+            tensors |= files.reader(READERS, file.suffix)(file.read_bytes())
+        params, names = convert(tensors, paths[0].suffix if paths else "")
         if missing := [name for key, name in names.items() if key not in params]:
             raise ValueError(
                 f"expected the tensors {', '.join(missing)}, found {sorted(tensors)}."

@@ -1,4 +1,7 @@
-"""LapSRN and MS-LapSRN: the authors' MatConvNet files, a struct 'net' of a DagNN."""
+"""LapSRN and MS-LapSRN: the authors' MatConvNet files, and twtygqyy/pytorch-LapSRN's.
+
+The former hold a struct 'net' of a DagNN.
+"""
 
 import re
 
@@ -6,18 +9,32 @@ import numpy as np
 from flax import traverse_util
 
 from jaxsr import models
-from jaxsr.published import matlab
+from jaxsr.published import matlab, torch_files
+from jaxsr.published import tensors as files
 
 # the end of a layer's name, in the file -> here; convolutions are counted from 1 there
 LAYERS = {"upconv": "up", "residual_conv": "residual", "img_up": "image"}
 
 
-def convert(data: bytes, suffix: str):
-    """(net, variables, card) of a LapSRN file; levels, depth and width as it has them.
+def convert(data: bytes | dict, suffix: str):
+    """(net, variables, card) of a LapSRN; levels, depth and width as the file has."""
+    readers = {
+        ".mat": _mat_layers,
+        **dict.fromkeys(torch_files.SUFFIXES, _torch_layers),
+    }
+    levels, depth, params = files.reader(readers, suffix)(data)
+    net = models.LapSRN(
+        scales=tuple(2 ** (level + 1) for level in range(levels)),
+        depth=depth,
+        width=_width(params),
+        up_side=len(params["level_0_up"]["kernel"]),
+    )
+    return net, {"params": params}, _about(net.scales)
 
-    The file counts its levels down: the last makes the largest image.
-    """
-    tensors, _ = _read(data, suffix)
+
+def _mat_layers(data):
+    """(levels, depth, params); the file's last level makes the largest image."""
+    tensors, _ = _read(data)
     levels = max(_numbers(r"level(\d+)_", tensors))
     depth = max(_numbers(r"level\d+_conv(\d+)_f", tensors))
     names = {"input_conv": "conv_in"}
@@ -25,10 +42,32 @@ def convert(data: bytes, suffix: str):
         theirs = f"level{levels - level}_"
         for source, name in _level(depth).items():
             names[theirs + source] = f"level_{level}_{name}"
-    scales = tuple(2 ** (level + 1) for level in range(levels))
-    params = _params(tensors, names)
-    net = models.LapSRN(scales=scales, depth=depth, width=_width(params))
-    return net, {"params": params}, _about(scales)
+    return levels, depth, _params(tensors, names)
+
+
+def _torch_layers(tensors):
+    """Likewise; no layer has a bias, and the features of a level are a Sequential."""
+    levels = max(_numbers(r"convt_F(\d+)\.", tensors))
+    depth = max(_numbers(r"convt_F\d+\.0\.cov_block\.(\d+)\.", tensors, 2)) // 2
+    names = {"conv_input": "conv_in"}
+    for level in range(levels):
+        for source, name in (
+            *((f"F{{}}.0.cov_block.{2 * i}", f"conv_{i}") for i in range(depth)),
+            (f"F{{}}.0.cov_block.{2 * depth}", "up"),
+            ("R{}", "residual"),
+            ("I{}", "image"),
+        ):
+            names[f"convt_{source.format(level + 1)}"] = f"level_{level}_{name}"
+    params = files.rename(
+        tensors,
+        {f"{source}.weight": f"{name}/kernel" for source, name in names.items()},
+    )
+    for name, layer in params.items():
+        if name.endswith(("up", "image")):  # transposed, [in, out, h, w] in the file
+            layer["kernel"] = layer["kernel"].swapaxes(2, 3)
+        if not name.endswith("image"):
+            layer["bias"] = np.zeros(layer["kernel"].shape[-1], np.float32)
+    return levels, depth, params
 
 
 def convert_shared(data: bytes, suffix: str):
@@ -36,7 +75,7 @@ def convert_shared(data: bytes, suffix: str):
 
     The scales and recursions are told by the names of its layers, as no weight does.
     """
-    tensors, layers = _read(data, suffix)
+    tensors, layers = files.reader({".mat": _read}, suffix)(data)
     depth = max(_numbers(r"^conv(\d+)_f", tensors))
     recursions = max(_numbers(r"_R(\d+)_", layers))
     scales = tuple(sorted(set(_numbers(r"^x(\d+)SR_", layers))))
@@ -63,10 +102,8 @@ def _width(params):
     return params["conv_in"]["kernel"].shape[-1]
 
 
-def _read(data, suffix):
+def _read(data):
     """({name: array} of the parameters, names of the layers) of a DagNN."""
-    if suffix != ".mat":
-        raise ValueError(f"the file must end in '.mat'; got {suffix!r}.")
     variables = matlab.read(data)
     net = variables.get("net", np.empty(0))
     if net.size != 1 or not _is_struct(net, "params", "layers"):
@@ -88,11 +125,14 @@ def _is_struct(array, *fields):
     return set(fields) <= set(array.dtype.names or ())
 
 
-def _numbers(pattern, names):
-    """The numbers that the pattern finds in names; there must be some."""
+def _numbers(pattern, names, step=1):
+    """The numbers, by steps, that the pattern finds in names; there must be some."""
     found = [int(n) for name in names for n in re.findall(pattern, name)]
-    if not found:
-        raise ValueError(f"expected names with {pattern!r}, found {sorted(names)}.")
+    if not found or max(found) > step * max(64, len(names)):
+        raise ValueError(
+            f"expected names with {pattern!r}, numbered up to their count, found "
+            f"{sorted(names)}."
+        )
     return found
 
 

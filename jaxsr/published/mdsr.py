@@ -5,11 +5,10 @@ from jaxsr.published import edsr, torch_files
 from jaxsr.published import tensors as files
 
 
-def convert(data: bytes, suffix: str):
+def convert(data: dict, suffix: str):
     """(net, variables, card) of an MDSR file, its variant read off its shapes."""
-    if suffix not in (".pt", ".pth"):
-        raise ValueError(f"the file must end in ['.pt', '.pth']; got {suffix!r}.")
-    tensors = edsr.without_mean(torch_files.read_state_dict(data))
+    read = files.reader(dict.fromkeys(torch_files.SUFFIXES, edsr.without_mean), suffix)
+    tensors, mean = read(data)
     body = edsr.body_layers(tensors)
     layers = {"head.0": "head", **body, "tail.0": "tail"}
     branches = _branches(tensors) or {2: 0, 3: 1, 4: 2}
@@ -29,6 +28,7 @@ def convert(data: bytes, suffix: str):
         blocks=len(body) // 2,
         width=params["head"]["bias"].size,
         shared_tail=shared_tail,
+        mean=mean,
     )
     about = {
         "color": "rgb",

@@ -30,16 +30,14 @@ TORCH_LAYERS = re.compile(
 )
 
 
-def convert(data: bytes, suffix: str):
+def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of an SRResNet file, its variant read off its shapes.
 
     Convolutions before a normalisation have no bias there, and one of zero here.
     """
     readers = {".npz": files.read_npz}
-    readers |= dict.fromkeys((".pt", ".pth", ".tar"), _read_torch)
-    if suffix not in readers:
-        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
-    tensors = readers[suffix](data)
+    readers |= dict.fromkeys(torch_files.SUFFIXES, _read_torch)
+    tensors = files.reader(readers, suffix)(data)
     norms = sum(name.endswith("_gamma") for name in tensors)
     blocks = range(max(0, norms - 1) // 2)
     prelus_there = sum(name.startswith("leakyrelu") for name in tensors)
@@ -75,10 +73,10 @@ def convert(data: bytes, suffix: str):
     return net, variables, about
 
 
-def _read_torch(data):
+def _read_torch(found):
     """The tensors of a state dict, in the order of use, named as in an archive."""
     layers = collections.defaultdict(dict)
-    for name, x in torch_files.read_state_dict(data).items():
+    for name, x in found.items():
         layer, _, part = name.rpartition(".")
         if not TORCH_LAYERS.fullmatch(layer):
             raise ValueError(f"expected layers {TORCH_LAYERS.pattern}, found {name}.")

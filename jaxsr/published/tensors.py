@@ -2,10 +2,12 @@
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from flax import traverse_util
+
+from jaxsr.published import torch_files
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:
@@ -15,6 +17,44 @@ def read_npz(data: bytes) -> dict[str, np.ndarray]:
             return dict(file)
     except Exception as error:  # whatever a cut or foreign file leads NumPy into
         raise ValueError(f"it is not a whole .npz file ({error!r}).") from error
+
+
+def reader(readers: dict[str, Callable], suffix: str) -> Callable:
+    """The entry for a suffix; a ValueError that names the right ones for another."""
+    if suffix not in readers:
+        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
+    return readers[suffix]
+
+
+def plain(
+    layers: Sequence[torch_files.Convolution], *, count: int | None = None
+) -> list[dict[str, np.ndarray]]:
+    """{"kernel": HWIO, "bias"} of each of a PyTorch file's convolutions, float32.
+
+    A bias that is not there is zero.
+
+    Args:
+        layers: in the order of their use, followed by no PReLU.
+        count: how many there must be.
+    """
+    if any(layer.slope is not None for layer in layers):
+        raise ValueError("expected convolutions alone, found the slopes of a PReLU.")
+    if count is not None and len(layers) != count:
+        raise ValueError(
+            f"expected {count} convolutions, found {[layer.name for layer in layers]}."
+        )
+    return [
+        {
+            "kernel": layer.kernel.transpose(2, 3, 1, 0).astype(np.float32),
+            "bias": bias_of(layer, len(layer.kernel)),
+        }
+        for layer in layers
+    ]
+
+
+def bias_of(layer: torch_files.Convolution, width: int) -> np.ndarray:
+    """A convolution's bias [width], float32; zeros where it has none."""
+    return np.zeros(width, np.float32) if layer.bias is None else np.float32(layer.bias)
 
 
 def rename(tensors: dict[str, np.ndarray], names: dict[str, str]) -> dict:

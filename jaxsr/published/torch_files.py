@@ -6,6 +6,7 @@ dictionaries of tensors are made of, and nothing else.
 
 import collections
 import io
+import logging
 import math
 import operator
 import pickle
@@ -13,10 +14,13 @@ import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 
+SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".tar")  # .pth.tar ends in .tar
 MAGIC = 0x1950A86A20F9469CFC6C  # begins the format before PyTorch 1.6
 DTYPES = {
+    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16).name,
     "BoolStorage": "?",
     "ByteStorage": "<u1",
     "CharStorage": "<i1",
@@ -29,26 +33,70 @@ DTYPES = {
 }
 
 
-def read_state_dict(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array of the one dictionary of tensors in a .pt or .pth file.
+# What wrappers of networks put before all their names, and count beside them.
+PREFIXES = ("module.", "model.", "net_g.", "netG.", "generator.", "_orig_mod.")
+COUNTS = ("n_averaged",)
+SHARED = 16  # times that the tensors may be as large as the file
 
-    It may be an entry of another dictionary, as in a checkpoint. Where all names begin
-    with "module.", as nn.DataParallel has it, they lose that.
+
+def read_state_dict(data: bytes, key: str | None = None) -> dict[str, np.ndarray]:
+    """Name -> array of a dictionary of tensors in a .pt, .pth, .bin or .pth.tar file.
+
+    It may be an entry of another dictionary, as in a checkpoint; of several the one
+    whose key ends in "ema", an average, is taken, and that is logged. `PREFIXES` that
+    all names share are taken off; where there are those of a generator, its names are
+    taken alone.
+
+    Args:
+        data: the file.
+        key: of the dictionary, where the file has several.
 
     Raises:
         ValueError: where the file is cut or foreign, or holds more than tensors.
     """
     try:
         content, read = _read(data)
-        tensors = _find(content)
-        arrays = {name: _array(tensor, read) for name, tensor in tensors.items()}
+        tensors = _unwrapped(_find(content, key))
+        arrays = _arrays(tensors, read, len(data))
     except Exception as error:  # whatever a cut or hostile file leads a reader into
         raise ValueError(
             f"it is not a whole PyTorch file of tensors alone ({error}). Save the "
             "state_dict() of a network where it holds one."
         ) from error
-    prefix = "module." if all(name.startswith("module.") for name in arrays) else ""
-    return {name.removeprefix(prefix): array for name, array in arrays.items()}
+    return arrays
+
+
+class Convolution(NamedTuple):
+    """A convolution of a plain network, and the PReLU after it."""
+
+    name: str
+    kernel: np.ndarray  # [out, in, h, w]; of a transposed one [in, out, h, w]
+    bias: np.ndarray | None
+    slope: np.ndarray | None  # one for each channel, or one
+
+
+def convolutions(tensors: dict[str, np.ndarray]) -> list[Convolution]:
+    """The convolutions in the order of the file, whatever their names are.
+
+    Raises:
+        ValueError: where there is anything but convolutions and PReLUs.
+    """
+    layers = []
+    for name, x in tensors.items():
+        layer, _, part = name.rpartition(".")
+        last = layers[-1] if layers else None
+        if part == "weight" and x.ndim == 4:
+            layers.append(Convolution(layer, x, None, None))
+        elif part == "bias" and x.ndim == 1 and last and layer == last.name:
+            layers[-1] = last._replace(bias=x)
+        elif part == "weight" and x.ndim == 1 and last and last.slope is None:
+            layers[-1] = last._replace(slope=x)
+        else:
+            raise ValueError(
+                "expected the weights and biases of convolutions and slopes of PReLUs, "
+                f"found {name} of shape {x.shape}."
+            )
+    return layers
 
 
 class _Storage(NamedTuple):
@@ -67,8 +115,14 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes dictionaries, lists, numbers, strings and _Tensor."""
+class _Unpickler(pickle._Unpickler):
+    """Makes dictionaries, lists, numbers, strings and _Tensor.
+
+    The one in Python: that in C allocates for whatever number a damaged file names.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+    del dispatch[pickle.BYTEARRAY8[0]]  # it would, too
 
     def __init__(self, file):
         super().__init__(file, encoding="utf-8")
@@ -141,14 +195,41 @@ def _check_order(little):
         raise ValueError("its numbers are big-endian")
 
 
-def _find(content) -> dict[str, _Tensor]:
-    """The one dictionary of tensors that is the content, or a value of it."""
-    found = [x for x in (content, *content.values()) if _holds_tensors(x)]
-    if len(found) != 1:
+def _find(content, key) -> dict[str, _Tensor]:
+    """The dictionary of tensors that is the content, or a value of it."""
+    if _holds_tensors(content) and key is None:
+        return content
+    found = {name: x for name, x in content.items() if _holds_tensors(x)}
+    if key is None and len(found) > 1:
+        averages = [name for name in found if str(name).lower().endswith("ema")]
+        if len(averages) == 1:
+            (key,) = averages
+            logging.getLogger("jaxsr").info(
+                "Of %s the average, %s, is taken (--key takes another).",
+                ", ".join(map(str, found)),
+                key,
+            )
+    if key is None and len(found) == 1:
+        (key,) = found
+    if key not in found:
         raise ValueError(
             f"expected one dictionary of tensors, found {len(found)} in {[*content]}"
+            + f"; --key takes one of {[*found]}" * bool(found)
         )
-    return found[0]
+    return found[key]
+
+
+def _unwrapped(tensors: dict[str, _Tensor]) -> dict[str, _Tensor]:
+    """The tensors without what wrappers of networks put before their names."""
+    tensors = {name: x for name, x in tensors.items() if name not in COUNTS}
+    for prefix in ("net_g.", "netG.", "generator."):
+        if any(name.startswith(prefix) for name in tensors):
+            tensors = {n: x for n, x in tensors.items() if n.startswith(prefix)}
+    while prefix := next(
+        (p for p in PREFIXES if tensors and all(n.startswith(p) for n in tensors)), ""
+    ):
+        tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
+    return tensors
 
 
 def _holds_tensors(x):
@@ -160,9 +241,24 @@ def _holds_tensors(x):
     )
 
 
-def _array(tensor, read):
+def _arrays(tensors, read, most):
+    """Name -> array of its own; tensors may share storages, but only so much."""
+    storages, views = {}, {}
+    for name, tensor in tensors.items():
+        key = tensor.storage.key
+        if key not in storages:
+            storages[key] = read(key)
+            if sum(map(len, storages.values())) > most:
+                raise ValueError("its storages exceed the file")
+        views[name] = _view(tensor, storages[key])
+    if sum(view.nbytes for view in views.values()) > SHARED * most:
+        raise ValueError("its tensors exceed the file")
+    return {name: view.copy() for name, view in views.items()}
+
+
+def _view(tensor, content):
     storage, offset, shape, strides = tensor
-    numbers = np.frombuffer(read(storage.key), storage.dtype)
+    numbers = np.frombuffer(content, storage.dtype)
     shape, strides = (tuple(map(operator.index, x)) for x in (shape, strides))
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides))
     if (
@@ -172,4 +268,4 @@ def _array(tensor, read):
     ):
         raise ValueError("a tensor exceeds its storage")
     strides = [numbers.itemsize * stride for stride in strides]
-    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, strides).copy()
+    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, strides)

@@ -1,19 +1,19 @@
-"""VDSR: the authors' MatConvNet file, or the Caffe one of huangzehao/caffe-vdsr."""
+"""VDSR: the authors' MatConvNet file, huangzehao/caffe-vdsr's, and PyTorch's."""
 
 import numpy as np
 
 from jaxsr import models
-from jaxsr.published import caffe, matlab
+from jaxsr.published import caffe, matlab, torch_files
+from jaxsr.published import tensors as files
 
 Layers = list[tuple[np.ndarray, np.ndarray]]  # kernels HWIO and biases, input first
 
 
-def convert(data: bytes, suffix: str):
+def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of a VDSR file, depth and width read off its shapes."""
     readers = {".mat": _mat_layers, ".caffemodel": caffe.read_layers}
-    if suffix not in readers:
-        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
-    layers = readers[suffix](data)
+    readers |= dict.fromkeys(torch_files.SUFFIXES, _torch_layers)
+    layers = files.reader(readers, suffix)(data)
     if len(layers) < 2:
         raise ValueError(f"expected at least 2 convolutions, found {len(layers)}.")
     net = models.VDSR(depth=len(layers), width=layers[0][0].shape[-1])
@@ -45,3 +45,10 @@ def _mat_layers(data) -> Layers:
 def _with_rank_4(kernel):
     """The kernel with the trailing axes of length one that MATLAB drops."""
     return kernel.reshape(kernel.shape + (1,) * (4 - kernel.ndim))
+
+
+def _torch_layers(tensors) -> Layers:
+    """The first has one channel in, the last one out, wherever they are defined."""
+    found = torch_files.convolutions(tensors)
+    found.sort(key=lambda x: (x.kernel.shape[0] == 1) - (x.kernel.shape[1] == 1))
+    return [(layer["kernel"], layer["bias"]) for layer in files.plain(found)]

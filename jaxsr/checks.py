@@ -1,0 +1,96 @@
+"""What a value from outside must be: of a setting, a field of a network, a card."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A set of values: what they are called, and whether one is among them."""
+
+    what: str
+    holds: Callable[[object], bool]
+
+
+def check(name: str, value, kind: Kind) -> None:
+    """Raises a ValueError, of one line, where the value is not of the kind."""
+    if not kind.holds(value):
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+        raise ValueError(f"{name} must be {kind.what}; got {shown}.")
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """What to do about a package that is not installed, in one line."""
+    if error.name is None:  # one that says so itself
+        return str(error)
+    return f"{error.name} is not installed; pip install 'jaxsr[train]' brings it."
+
+
+def integer(least: int = 1, most: int = 2**31 - 1) -> Kind:
+    """The integers from least to most; True and False are none."""
+    what = f"an integer from {least} to {most}"
+    return Kind(what, lambda x: type(x) is int and least <= x <= most)
+
+
+def number(
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> Kind:
+    """The finite numbers from least to most that are above and below others."""
+    bounds = [("from", least), ("above", above), ("up to", most), ("below", below)]
+    what = " ".join(["a number", *(f"{w} {x:g}" for w, x in bounds if abs(x) < 1e300)])
+
+    def holds(x):
+        return (
+            type(x) in (int, float)
+            and abs(x) < 1e300  # neither infinite nor NaN, nor an integer beyond both
+            and least <= x <= most
+            and above < x < below
+        )
+
+    return Kind(what, holds)
+
+
+def one_of(values: Iterable) -> Kind:
+    """These values alone."""
+    known = sorted(values)
+    return Kind(f"one of {known}", lambda x: isinstance(x, str) and x in known)
+
+
+def several(kind: Kind, *, least: int = 0) -> Kind:
+    """Lists and tuples of a kind."""
+    what = f"a list, each {kind.what}" + f", {least} or more" * (least > 0)
+    return Kind(
+        what,
+        lambda x: (
+            isinstance(x, (list, tuple)) and len(x) >= least and all(map(kind.holds, x))
+        ),
+    )
+
+
+def table(kind: Kind, key: Callable[[str], object] = bool) -> Kind:
+    """Dictionaries from text, of which `key` is true, to values of a kind."""
+    return Kind(
+        f"a dictionary, each value {kind.what}",
+        lambda x: (
+            isinstance(x, dict)
+            and all(isinstance(k, str) and key(k) for k in x)
+            and all(map(kind.holds, x.values()))
+        ),
+    )
+
+
+def either(*kinds: Kind) -> Kind:
+    """What is of any of the kinds."""
+    what = " or ".join(kind.what for kind in kinds)
+    return Kind(what, lambda x: any(kind.holds(x) for kind in kinds))
+
+
+ANYTHING = Kind("anything", lambda x: True)
+FLAG = Kind("True or False", lambda x: isinstance(x, bool))
+NOTHING = Kind("None", lambda x: x is None)
+TEXT = Kind("text", lambda x: isinstance(x, str))

@@ -1,0 +1,150 @@
+"""What settings may be, and that each wrong one is answered in one line."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from experiments import base, vdsr
+from jaxsr import checks, train
+from jaxsr import config as configs
+
+
+def test_every_default_is_what_it_may_be():
+    configs.check(base.get_config().to_dict())
+    config = base.get_config().to_dict()
+    assert config["data"]["scales"] == (2, 3, 4)
+    assert config["validation"]["every"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("epochs", float("nan"), "epochs must be a number above 0; got nan"),
+        ("epochs", float("inf"), "epochs must be a number above 0; got inf"),
+        ("epochs", "ten", "epochs must be a number above 0; got 'ten'"),
+        ("seed", 2**40, "seed must be an integer from 0 to 2147483647"),
+        ("loss", ["l1"], r"loss must be one of .*; got \['l1'\]"),
+        ("color", "Y", r"color must be one of \['rgb', 'y', 'ycbcr'\]; got 'Y'"),
+        ("data.strict", 1, "data.strict must be True or False; got 1"),
+        ("data.scales", (2, "a"), r"data.scales must be a list, each an integer"),
+        ("data.scales", (), "1 or more; got"),
+        ("data.patch", 0, "data.patch must be an integer from 1 to"),
+        ("data.batch", 10**9, "a batch of 1000000000 patches .* take .* GB"),
+        ("data.name", None, "data.name must be text; got None"),
+        ("data.reduced", (1.5,), "data.reduced must be a list, each a number above 0"),
+        ("network", 3, "network must be a dictionary"),
+        ("network", {}, "network must have a name"),
+        ("network.depth", 10**5, "vdsr's depth must be an integer from 0 to 1024"),
+        ("network.depth", "20", "vdsr's depth must be an integer .*; got '20'"),
+        ("network.width", 0, "vdsr's width must be an integer from 1 to 4096; got 0"),
+        (
+            "network",
+            {"name": "vdsr", "depth": 200, "width": 4096},
+            "vdsr's 29897887745 parameters of .* take 478 GB or more",
+        ),
+        ("network.residual", "no", "vdsr's residual must be True or False; got 'no'"),
+        ("network.dtype", "float16", "set precision"),
+        ("optim.momentum", 1.0, "optim.momentum must be a number from 0 below 1"),
+        ("optim.clip", "none", r"optim.clip must be .*'norm', 'value'\] or None"),
+        ("optim.rates", (("bias",),), r"optim.rates must be a list, each \(name, rate"),
+        ("optim.theta", 0, "optim.theta must be a number above 0; got 0"),
+        ("schedule.learning_rate", "fast", "schedule.learning_rate must be a number"),
+        ("schedule.every", 0.0, "schedule.every must be a number above 0"),
+        ("checkpoint.keep", 0, "checkpoint.keep must be an integer from 1"),
+        ("evaluation.sets", "Set5", "evaluation.sets must be a list, each text"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named_in_one_line(setting, value, message):
+    config = vdsr.get_config().to_dict()
+    section, _, key = setting.rpartition(".")
+    (config[section] if section else config)[key] = value
+    with pytest.raises(ValueError, match=message) as caught:
+        configs.check(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_beyond_all_tracing_are_refused():
+    config = vdsr.get_config()
+    config.unlock()
+    config.network = {"name": "drrn", "blocks": 900, "units": 900}
+    with pytest.raises(ValueError, match=r"product of drrn's .* to 1024; got 810000"):
+        configs.check(config.to_dict())
+
+
+FILES = {
+    "no/such.py": "No such file or directory",
+    "picture.png": "null bytes",
+    "text.txt": "invalid syntax",
+    "empty.py": "no attribute 'get_config'",
+    "odd.py": "ValueError: depth is odd",
+    "lacking.py": "No module named 'nosuchmodule'",
+    "nothing.py": "must return a ConfigDict; got None",
+}
+CONTENTS = {
+    "picture.png": "\0PNG",
+    "text.txt": "hello world",
+    "empty.py": "x = 1",
+    "odd.py": "def get_config():\n    raise ValueError('depth is odd')",
+    "lacking.py": "import nosuchmodule",
+    "nothing.py": "def get_config():\n    return None",
+}
+OVERRIDES = {
+    "epochs=abc": "--config.epochs=abc: could not convert string to float",
+    "data.batch=1.5": "--config.data.batch=1.5: invalid literal for int",
+    "network=vdsr": "--config.network=vdsr: Failed to parse 'vdsr' as a ConfigDict",
+    "data.strict=maybe": "--config.data.strict=maybe: .*Non-boolean",
+    "data.patchh=3": "no setting 'patchh'. Did you mean \"patch\"",
+    "optim.beta=3": "the config has no setting 'beta'",
+}
+# Parses each command line given, one a line, in one process.
+PARSE = """
+import os, sys
+from jaxsr import main
+for line in sys.stdin.read().splitlines():
+    if os.fork() == 0:
+        sys.argv = ["main", *line.split()]
+        try:
+            main._parse(sys.argv)
+        except SystemExit as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_what_is_wrong_with_flags_is_one_line_that_names_it(tmp_path):
+    lines, wanted = [], []
+    for name, message in FILES.items():
+        if name in CONTENTS:
+            (tmp_path / name).write_text(CONTENTS[name])
+        lines.append(f"--config={tmp_path / name}")
+        wanted.append(f"--config must be .*{name}: .*{message}")
+    for override, message in OVERRIDES.items():
+        lines.append(f"--config experiments/vdsr.py --config.{override}")
+        wanted.append(message)
+    out = subprocess.run(
+        [sys.executable, "-c", PARSE],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = out.stdout.splitlines()
+    assert len(found) == len(wanted), out.stdout + out.stderr
+    for line, message in zip(found, wanted):
+        assert re.search(f"^error: .*{message}", line), (message, line)
+
+
+def test_a_missing_package_is_answered_with_its_extra():
+    error = ModuleNotFoundError("No module named 'clu'", name="clu")
+    assert checks.missing(error) == (
+        "clu is not installed; pip install 'jaxsr[train]' brings it."
+    )
+
+
+def test_a_span_of_time_is_said_in_a_unit_that_reads_well():
+    spans = {40: "40 seconds", 119: "119 seconds", 1500: "25 minutes"}
+    spans |= {3600: "1.0 hours", 100_000: "27.8 hours", 276_480: "3.2 days"}
+    assert {seconds: train._span(seconds) for seconds in spans} == spans
