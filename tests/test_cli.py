@@ -351,7 +351,7 @@ def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
         (["evaluate", "MODEL", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdrs"], "got 'vdrs'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdsr"], "a.mat"),
-        (["prepare", "General100"], "General100"),
+        (["prepare", "weights/none"], "weights/vdsr.*got .weights/none"),
     ],
 )
 def test_errors_are_one_line_with_the_way_out(

@@ -258,11 +258,13 @@ def test_images_without_room_for_a_patch_are_named_and_not_trained_on(tmp_path, 
         build.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
 
 
-def test_a_set_that_stays_incomplete_is_done_without(tmp_path, capsys):
+def test_a_set_that_stays_incomplete_is_done_without(tmp_path, monkeypatch, capsys):
     config = importlib.import_module("experiments.vdsr").get_config().to_dict()
-    (tmp_path / "General100").mkdir()
-    PIL.Image.new("L", (60, 60)).save(tmp_path / "General100/im_1.png")
-    data = config["data"] | {"name": "samples+General100", "dir": str(tmp_path)}
+    own = sources.ImageSet("train", "Own", 100)  # with no place to be fetched from
+    monkeypatch.setitem(sources.SETS, "Own", own)
+    (tmp_path / "Own").mkdir()
+    PIL.Image.new("L", (60, 60)).save(tmp_path / "Own/im_1.png")
+    data = config["data"] | {"name": "samples+Own", "dir": str(tmp_path)}
     source, _ = build.open_data(data, "samples-validation", "interpolated")
     assert source.name == "samples"
     told = capsys.readouterr().out
