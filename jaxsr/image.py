@@ -336,7 +336,8 @@ def check_pair(sr: Array, hr: Array) -> None:
     check_float(hr, "hr")
     if isinstance(hr, jax.core.Tracer) or not hr.size:
         return
-    low, high = float(hr.min()), float(hr.max())
+    values = np.asarray(hr)  # jnp's would be traced where sr is
+    low, high = float(values.min()), float(values.max())
     if not (math.isfinite(low) and high <= 1.5):
         raise ValueError(
             f"hr must lie in [0, 1]; got {low:g} to {high:g}. Divide it by its range "

@@ -159,6 +159,7 @@ def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
     model = model._replace(card=model.card | {"scores": {}})
     scores = list(evaluate.compare(model, sets, scales, ensemble=ensemble))
     model = evaluate.with_scores(model, scores)
+    shipped.mkdir(parents=True, exist_ok=True)
     weights.save(path, evaluate.rated(model, sources.open_source(VALIDATION)))
     text = ", ".join(
         f"{data} {scale} {score['psnr']:.2f}"

@@ -113,9 +113,10 @@ def test_low_networks_enlarge_by_what_they_have_and_bicubic_does_the_rest(
     model = make_model(net)
     x = make_pixels(41, 38, 1, dtype=np.float32)
     static = {"scale": branch} if isinstance(net, Branches) else {}
-    sr = net.apply(model.variables, x[None], **static)[0]
+    sr = net.apply(model.variables, image.gray_to_y(x)[None], **static)[0]
     assert sr.shape == (41 * branch, 38 * branch, 1)
-    expected = image.resize(np.asarray(sr), size=image.resized_size((41, 38), scale))
+    size = image.resized_size((41, 38), scale)
+    expected = image.y_to_gray(image.resize(np.asarray(sr), size=size))
     for tile in (16, None):
         result = enlarge.upscale(x, scale, model, tile=tile)
         np.testing.assert_allclose(result, expected.clip(0, 1), atol=1e-5)

@@ -44,7 +44,7 @@ def test_espcn_output_is_what_it_was(fields, golden):
 def test_shuffled_targets_have_the_same_loss_and_gradient(loss):
     net = models.make("espcn", scale=3, widths=WIDTHS)
     variables, x = seeded(net)
-    batch = {"lr": x, "hr": jax.random.normal(jax.random.key(0), [1, 15, 21, 1])}
+    batch = {"lr": x, "hr": jax.random.uniform(jax.random.key(0), [1, 15, 21, 1])}
 
     def gradient(name):
         objective = objectives.OBJECTIVES[name](net, loss)

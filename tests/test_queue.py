@@ -24,7 +24,7 @@ LIST = """
 
 [models.first]
 experiment = "espcn_fast"
-settings = {{ "data.plan" = "random", "data.epoch" = 20, "epochs" = {epochs} }}
+settings = {{ "data.patch" = 16, "data.epoch" = 20, "epochs" = {epochs} }}
 
 [models.second]
 experiment = "vdsr_fast"

@@ -112,7 +112,7 @@ def test_cut_and_foreign_files_are_refused(tmp_path, params):
     expected = "expected .*'biases_conv3'.*found.*'weights_conv2'"
     with pytest.raises(ValueError, match=expected):
         published.import_weights(file, "srcnn")
-    with pytest.raises(ValueError, match=r"end in .mat; got '.pb'"):
+    with pytest.raises(ValueError, match=r"must end in .*'.mat'.*; got '.pb'"):
         published.import_weights(file.rename(file.with_suffix(".pb")), "srcnn")
 
 

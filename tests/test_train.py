@@ -134,7 +134,7 @@ print(jax.device_count())
 def test_a_run_ends_with_table_picture_model_and_logs(whole):
     workdir, out = whole
     assert re.search(r"\| validation \| x4 \| \d\d\.\d\d / ", out), out
-    assert "published (VDSR paper-table3)" in out
+    assert "published (-)" in out  # no paper has a VDSR this small
     for name in ("crops.png", "curves.png"):
         assert (workdir / name).stat().st_size > 5_000
     scores = json.loads((workdir / "results.json").read_text())["scores"]
@@ -351,7 +351,7 @@ def test_the_log_of_a_run_that_was_stopped_is_that_of_one_that_never_was(
     train.train(config, tmp_path / "whole")
     whole = lines(tmp_path / "whole")
     steps = [json.loads(line)["step"] for line in whole]
-    assert steps == [5, 6, 10, 12, 15, 18, 20, 21]
+    assert steps == [1, 5, 6, 10, 12, 15, 18, 20, 21]
     real, stops = logs.Log.update, [8, 13]
 
     def stopped(self, step, metrics):
@@ -414,8 +414,8 @@ def test_a_path_that_is_no_experiment_is_named(folders, tmp_path):
     kwargs["args"][4] = "experiments/vdrs.py"
     out = subprocess.run(**kwargs, capture_output=True, timeout=300)
     assert out.returncode == 1 and out.stderr.count("\n") == 1
-    assert "error: --config must be the file of an experiment" in out.stderr
-    assert "got 'experiments/vdrs.py'" in out.stderr
+    assert "error: --config must be an experiment's file" in out.stderr
+    assert "No such file or directory: 'experiments/vdrs.py'" in out.stderr
 
 
 def test_a_misspelt_flag_is_answered_with_the_right_name(folders, tmp_path):

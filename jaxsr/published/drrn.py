@@ -9,20 +9,14 @@ from jaxsr.published import tensors as files
 from jaxsr.published import torch_files
 
 
-def convert(data: bytes, suffix: str):
+def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of a DRRN file of one block, its width read off a shape.
 
     All units share their weights, so no file says how many there are: it is what its
     port was published with, 25 for jt827859032 and 9 for yjn870.
     """
-    readers = {
-        ".npz": files.read_npz,
-        ".pt": torch_files.read_state_dict,
-        ".pth": torch_files.read_state_dict,
-    }
-    if suffix not in readers:
-        raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
-    tensors = readers[suffix](data)
+    readers = {".npz": files.read_npz} | dict.fromkeys(torch_files.SUFFIXES, dict)
+    tensors = files.reader(readers, suffix)(data)
     # the port whose names are most of those found
     names, units = max(PORTS, key=lambda port: len(port[0].keys() & tensors.keys()))
     params = files.rename(tensors, names)

@@ -151,7 +151,7 @@ def save(path: str | os.PathLike, model: Model) -> None:
     check(model)
     path = pathlib.Path(path)
     flat = traverse_util.flatten_dict(model.variables, sep="/")
-    tensors = {name: np.ascontiguousarray(x) for name, x in flat.items()}
+    tensors = {name: np.asarray(x, order="C") for name, x in flat.items()}
     card = json.dumps(model.card, allow_nan=False)
     with files.written_whole(path) as file:
         file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
