@@ -21,6 +21,7 @@ LIST = """
 "evaluation.sets" = []
 "data.name" = "{train}"
 "validation.name" = "{validation}"
+"validation.every" = 1.0
 
 [models.first]
 experiment = "espcn_fast"
