@@ -3,13 +3,13 @@
     model = jaxsr.load("runs/vdsr")
     large = jaxsr.upscale(photo, 2.5, model)
 
-The rooms are plain modules of pure functions (jaxsr.image, jaxsr.models, jaxsr.optim
-...), brought in when they are first used.
+Each module holds pure functions (jaxsr.image, jaxsr.models, jaxsr.optim
+...), imported on first use.
 """
 
 import importlib
 
-_ROOMS = (
+_MODULES = (
     "build",
     "checkpoint",
     "comparison",
@@ -42,14 +42,14 @@ _MEMBERS = {
     "upscale_files": "jobs",
 }
 
-__all__ = sorted([*_ROOMS, *_MEMBERS])
+__all__ = sorted([*_MODULES, *_MEMBERS])
 __version__ = "0.1.0"
 
 
 def __getattr__(name):
     if name in _MEMBERS:
         return getattr(importlib.import_module(f"jaxsr.{_MEMBERS[name]}"), name)
-    if name in _ROOMS:
+    if name in _MODULES:
         return importlib.import_module(f"jaxsr.{name}")
     raise AttributeError(f"jaxsr has {', '.join(__all__)}; got {name!r}.")
 

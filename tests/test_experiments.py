@@ -84,7 +84,7 @@ def config_of_a_run(name, folders, **settings):
     network, patch = config.network["name"], 40
     if models.MODELS[network].input == "low" and config.data.plan != "pyramid":
         patch //= max(config.data.scales)
-    if network == "srcnn":
+    if network == "srcnn" and config.optim["name"] == "sgd":
         config.schedule.learning_rate = 1e-2  # of 15 million updates, 12
     config.network.unlock().update(SMALL[network])
     config.update_from_flattened_dict(
@@ -136,7 +136,7 @@ def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
     records = logs.read(tmp_path / "whole")
     losses = np.reshape([r["loss"] for r in records if "loss" in r], [6, -1]).mean(1)
     assert np.isfinite(losses).all()
-    assert min(losses[1:]) < max(losses[0], records[0]["loss"]), losses
+    assert min(losses[1:]) < losses[0], losses
 
     def stop(self, step, metrics, update=logs.Log.update):
         if step == 4:  # read, and noticed, after the next: within an epoch

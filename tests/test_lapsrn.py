@@ -106,3 +106,5 @@ def test_wrong_scales_are_answered_with_the_right_ones():
     for scales in [(4,), (4, 2), (2, 3)]:
         with pytest.raises(ValueError, match=r"\(2,\), \(2, 4\) ...; got"):
             models.make("lapsrn", scales=scales).init(jax.random.key(0), x)
+    with pytest.raises(ValueError, match="scales must be a list.*1 or more; got"):
+        models.make("lapsrn", scales=())
