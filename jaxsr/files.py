@@ -13,7 +13,7 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import PIL.ExifTags
@@ -21,6 +21,8 @@ import PIL.Image
 import PIL.ImageOps
 import PIL.PngImagePlugin
 import PIL.TiffImagePlugin
+
+from jaxsr import tiff
 
 
 class Photo(NamedTuple):
@@ -103,11 +105,16 @@ def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
     return names
 
 
-def open_image(path: pathlib.Path) -> PIL.Image.Image:
+def open_image(file: str | os.PathLike | BinaryIO) -> PIL.Image.Image:
     """The opened file; a bomb only above twice PIL.Image.MAX_IMAGE_PIXELS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        return PIL.Image.open(path)
+        picture = PIL.Image.open(file)
+    if _ppm_levels(picture) == 65535 and picture.mode == "RGB":  # reduced to 8 bits
+        [tile] = picture.tile
+        if tile.codec_name == "ppm":
+            picture.tile = [tile._replace(codec_name="raw", args=("RGB;16B", 0, 1))]
+    return picture
 
 
 def shown(path: str | os.PathLike) -> str:
@@ -121,10 +128,13 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
     Raises:
         ValueError: where it is none.
     """
-    with _readable(path, []) as picture:
-        size = picture.height, picture.width
-        turned = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) >= 5
-        return size[::-1] if turned else size
+    with _told([]):
+        if size := tiff.size(path):
+            return size
+        with open_image(path) as picture:
+            size = picture.height, picture.width
+            turned = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) >= 5
+            return size[::-1] if turned else size
 
 
 def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
@@ -134,44 +144,64 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
         ValueError: where it cannot be read, or changes meanwhile.
     """
     notes = []
-    with _readable(path, notes) as picture:
+    with _told(notes):
         before = _state(path)
+        photo = decoded(path, notes)
+        try:
+            photo.exif.tobytes()
+        except Exception:  # on damaged values almost anything, and not before writing
+            photo = photo._replace(exif=PIL.Image.Exif())
+            notes.append("its EXIF is damaged and left out")
+    if _state(path) != before:
+        raise ValueError("it changed while it was read.")
+    return photo, notes
+
+
+def decoded(
+    file: str | os.PathLike | BinaryIO, notes: list[str], *, upright: bool = True
+) -> Photo:
+    """The image of a file, simplified; `notes` gets what to say of it.
+
+    On damaged files decoders raise almost any error.
+
+    Args:
+        file: a path or a binary file.
+        notes: is added to.
+        upright: whether EXIF's orientation is applied; that of TIFF always is.
+    """
+    if deep := tiff.read(file):
+        notes += deep.notes
+        return Photo(deep.pixels, deep.info, deep.exif)
+    with open_image(file) as picture:
         if (frames := getattr(picture, "n_frames", 1)) > 1:
             notes.append(f"the first of {frames} frames is taken")
         raw = _raw_mode(picture)
         wide = raw in OTHER_BYTES
-        if ";16" in raw and not wide and not picture.mode.startswith("I"):
+        if (";16" in raw or _ppm_levels(picture) > 255) and not (
+            wide or picture.mode.startswith("I")
+        ):
             notes.append("16 bits per channel are read as 8, for want of a decoder")
-        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        if upright:
+            PIL.ImageOps.exif_transpose(picture, in_place=True)
         exif = picture.getexif()
-        try:
-            exif.tobytes()
-        except Exception:  # on damaged values almost anything, and not before writing
-            exif = PIL.Image.Exif()
-            notes.append("its EXIF is damaged and left out")
         if wide:
-            pixels = _wide(path, np.asarray(picture), raw)
+            pixels = _wide(file, np.asarray(picture), raw, upright)
         else:
             picture, note = simplify(picture)
             notes += [note] * bool(note)
             pixels = np.asarray(picture)
         if pixels.dtype == np.uint16:
             pixels = _keyed(pixels, picture.info.get("transparency"))
-    if _state(path) != before:
-        raise ValueError("it changed while it was read.")
-    return Photo(pixels, picture.info, exif), notes
+        return Photo(pixels, picture.info, exif)
 
 
 @contextlib.contextmanager
-def _readable(path, notes: list[str]):
-    """The opened image: what goes wrong is a ValueError, what is warned of a note."""
+def _told(notes: list[str]):
+    """What goes wrong on reading is a ValueError, what is warned of a note."""
     try:
-        with (
-            warnings.catch_warnings(record=True) as caught,
-            open_image(path) as picture,
-        ):
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            yield picture
+            yield
         notes += dict.fromkeys(str(warning.message).strip(" .") for warning in caught)
     except Exception as error:  # on damaged files decoders raise almost anything
         reason = error.strerror if isinstance(error, OSError) else None
@@ -184,18 +214,24 @@ def _state(path):
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _ppm_levels(picture: PIL.Image.Image) -> int:
+    """The largest value of a PPM file, 0 of another."""
+    tile = picture.tile[0] if picture.format == "PPM" else None
+    return tile.args[1] if tile and tile.codec_name.startswith("ppm") else 0
+
+
 def _raw_mode(picture: PIL.Image.Image) -> str:
     """Pillow's name for how the pixels of an opened file lie in it, or nothing."""
     args = picture.tile[0].args if getattr(picture, "tile", None) else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def _wide(path: pathlib.Path, high: np.ndarray, raw: str) -> np.ndarray:
+def _wide(file, high: np.ndarray, raw: str, upright: bool) -> np.ndarray:
     """uint16 pixels of a file, of whose bytes Pillow has decoded the high ones.
 
     It is decoded once more, as if its bytes were in the other order.
     """
-    with open_image(path) as picture:
+    with open_image(file) as picture:
         picture.tile = [
             tile._replace(
                 args=(OTHER_BYTES[raw], *tile.args[1:])
@@ -204,7 +240,8 @@ def _wide(path: pathlib.Path, high: np.ndarray, raw: str) -> np.ndarray:
             )
             for tile in picture.tile
         ]
-        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        if upright:
+            PIL.ImageOps.exif_transpose(picture, in_place=True)
         low = np.asarray(picture)
     if raw == "LA;16B":  # read as four channels: both bytes of gray, both of alpha
         high, low = low[..., ::2], low[..., 1::2]

@@ -345,15 +345,65 @@ def check_pair(sr: Array, hr: Array) -> None:
         )
 
 
-def from_uint(images: np.ndarray, dtype=np.float32) -> np.ndarray:
-    """Floating-point images in [0, 1] of uint8 or uint16 ones, over the full range."""
+def data_range(colours: np.ndarray, given: int | None = None) -> int:
+    """The number that stands for 1 in uint8 or uint16 colours, or alpha, of a file.
+
+    255 for uint8. Cameras and microscopes keep fewer than 16 bits in files of 16: so
+    for uint16 it is 2**n - 1, with the smallest n of 10, 12, 14 and 16 that holds the
+    largest value. With that as `top` of `from_uint`, and of `to_uint` afterwards, no
+    value changes; but a network gets what it was trained on.
+
+    Args:
+        colours: without alpha, which has a range of its own.
+        given: the range of uint16 colours where it is known.
+
+    Raises:
+        ValueError: where a colour is larger than that.
+    """
+    if colours.dtype != np.uint16:
+        return np.iinfo(colours.dtype).max
+    largest = int(colours.max())
+    if given is None:
+        return next(top for top in RANGES if largest <= top)
+    if not max(largest, 1) <= given <= RANGES[-1]:
+        raise ValueError(
+            f"the range of 16-bit values must be from their largest, {largest}, to "
+            f"{RANGES[-1]}; got {given}."
+        )
+    return given
+
+
+RANGES = [2**bits - 1 for bits in (10, 12, 14, 16)]
+
+
+def without_alpha(pixels: np.ndarray) -> np.ndarray:
+    """The colours [H, W, 1 or 3] of pixels [H, W] or [H, W, 1 to 4]."""
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    return pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
+
+
+def from_uint(images: np.ndarray, dtype=np.float32, top=None) -> np.ndarray:
+    """Floating-point images of uint8 or uint16 ones.
+
+    Args:
+        images: uint8 or uint16.
+        dtype: of the result.
+        top: what becomes 1, one number or one a channel; by default the largest of the
+            type, so that the result is in [0, 1].
+    """
     if images.dtype not in (np.uint8, np.uint16):
         raise TypeError(f"images must be uint8 or uint16; got {images.dtype}.")
-    return images.astype(dtype) / dtype(np.iinfo(images.dtype).max)
+    top = np.iinfo(images.dtype).max if top is None else top
+    return images.astype(dtype) / np.asarray(top, dtype)
 
 
-def to_uint(images: Array, bits: int = 8) -> Array:
+def to_uint(images: Array, bits: int = 8, top=None) -> Array:
     """uint8 (bits = 8) or uint16 (16) images: clipped to [0, 1], halves rounded up.
+
+    Args:
+        images: floating-point.
+        bits: 8 or 16.
+        top: what 1 becomes, one number or one a channel; by default 2**bits - 1.
 
     Raises:
         ValueError: for NumPy images with values that are not finite.
@@ -363,7 +413,7 @@ def to_uint(images: Array, bits: int = 8) -> Array:
     xp = _namespace(images)
     if xp is np and not np.isfinite(images).all():
         raise ValueError("images must be finite; got NaN or infinity.")
-    top = 2**bits - 1
+    top = 2**bits - 1 if top is None else top
     # Values are not negative here, so floor(x + 0.5) rounds as MATLAB does.
     rounded = xp.floor(xp.clip(images, 0.0, 1.0) * top + 0.5)
     return rounded.astype(xp.uint8 if bits == 8 else xp.uint16)

@@ -3,6 +3,7 @@
 import os
 import stat
 
+import numpy as np
 import pytest
 
 from jaxsr import files
@@ -39,3 +40,15 @@ def test_where_nothing_can_be_written_is_told(tmp_path, place):
         pytest.skip("root may write anywhere")
     with pytest.raises(OSError, match=f"{tmp_path / place} cannot be written: .+\\.$"):
         files.writable(tmp_path / place)
+
+
+def test_ppm_of_sixteen_bits_keeps_them_where_pillow_reduces(tmp_path):
+    pixels = np.random.default_rng(0).integers(65536, size=(4, 5, 3), dtype=np.uint16)
+    path = tmp_path / "a.ppm"
+    path.write_bytes(b"P6 5 4 65535\n" + pixels.astype(">u2").tobytes())
+    photo, notes = files.read(path)
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert not notes
+    path.write_bytes(b"P6 5 4 4095\n" + (pixels >> 4).astype(">u2").tobytes())
+    photo, notes = files.read(path)
+    assert photo.pixels.dtype == np.uint8 and "16 bits per channel are read" in notes[0]

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 FLOORS = {
     "cards": 0,
     "checks": 0,
-    "files": 0,
+    "files": 1,
     "image": 0,
     "perceptual": 1,
     "process": 0,
@@ -21,6 +21,7 @@ FLOORS = {
     "losses": 1,
     "metrics": 1,
     "optim": 1,
+    "tiff": 1,
     "objectives": 2,
     "step": 2,
     "tiling": 2,
@@ -44,7 +45,7 @@ FLOORS = {
     "queue": 9,
 }
 # Beside a folder's own files, these import from their own floor.
-SAME_FLOOR = {("step", "objectives")}
+SAME_FLOOR = {("step", "objectives"), ("files", "tiff")}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

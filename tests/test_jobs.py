@@ -172,16 +172,6 @@ def test_sixteen_bit_pngs_of_others_are_read_and_a_transparent_colour_is_alpha(
     assert hidden[4, 5] and not hidden.all() and not notes
 
 
-def test_sixteen_bits_of_a_layout_unknown_to_pillow_are_said_to_be_reduced(tmp_path):
-    pixels = make_pixels(9, 8, 4, dtype=np.uint16)
-    tifffile.imwrite(
-        tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["assocalpha"]
-    )
-    photo, notes = files.read(tmp_path / "a.tif")
-    assert photo.pixels.dtype == np.uint8
-    assert "16 bits per channel are read as 8" in notes[0]
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
 def test_orientation_is_applied_once_and_metadata_is_carried_over(tmp_path, suffix):
     exif = PIL.Image.Exif()

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import results
+from jaxsr import files, results
 from jaxsr.data import fetching, sources
 
 
@@ -233,6 +233,17 @@ def test_every_kind_of_image_becomes_8_bits_of_gray_or_rgb(
     if np.ndim(expected) == 1:
         expected = np.tile(expected, (2, 2, 1))
     np.testing.assert_array_equal(pixels, np.reshape(expected, pixels.shape))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_sixteen_bits_are_rounded_not_cut_to_the_high_byte(tmp_path, channels):
+    wide = np.arange(65536).reshape(64, 1024)
+    pixels = np.stack([wide, *[wide[::-1]] * (channels - 1)], axis=-1)
+    photo = files.Photo(pixels.astype(np.uint16), {}, PIL.Image.Exif())
+    files.write(photo, tmp_path / "image.png")
+    found = sources.read_pixels(tmp_path / "image.png")
+    expected = np.rint(pixels / 257)[..., : 3 if channels > 2 else 1]
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.filterwarnings("error")

@@ -176,34 +176,29 @@ def digest(source: Source) -> str:
 def read_pixels(file: str | os.PathLike | BinaryIO, name: str = "") -> np.ndarray:
     """Pixels uint8 [H, W, 3], or [H, W, 1] of a gray image, as they are stored.
 
-    Alpha is dropped, 16 bits are rounded to 8, palettes and CMYK become RGB, and of
-    several frames the first is taken. EXIF orientation is left alone.
+    Alpha is dropped, 16 bits are rounded to 8 over `image.data_range`, palettes and
+    CMYK become RGB, and of several frames the first is taken. EXIF orientation is left
+    alone.
 
     Raises:
         ValueError: the file is missing, cut short, no image, or of more pixels than
             Pillow takes for harmless. It says `name`, by default the file's.
     """
-    with _opened(file, name) as picture:
-        if picture.mode == "F":
+    with _named(name or str(file)):
+        pixels = image.without_alpha(files.decoded(file, [], upright=False).pixels)
+        if pixels.dtype.kind == "f":
             raise ValueError("it holds floating-point numbers, not 8 or 16 bits")
-        picture.load()
-        if picture.mode.startswith("I"):  # how Pillow gives 16 bits of gray
-            wide = np.clip(np.asarray(picture), 0, 65535).astype(np.uint16)
-            pixels = image.to_uint(image.from_uint(wide, np.float64))
-        else:
-            picture.info.pop("transparency", None)
-            gray = picture.mode in ("1", "L", "LA")
-            pixels = np.array(picture.convert("L" if gray else "RGB"))
-    return pixels.reshape(*pixels.shape[:2], -1)
+        if pixels.dtype == np.uint16:
+            x = image.from_uint(pixels, np.float64, image.data_range(pixels))
+            pixels = image.to_uint(x)
+        return np.ascontiguousarray(pixels)
 
 
 @contextlib.contextmanager
-def _opened(file, name: str = "") -> Iterator[PIL.Image.Image]:
-    """An image file of which only the header is read; all errors become ValueErrors."""
-    name = name or str(file)
+def _named(name: str) -> Iterator[None]:
+    """Errors on reading an image become ValueErrors that name it."""
     try:
-        with PIL.Image.open(file) as picture:
-            yield picture
+        yield
     except PIL.UnidentifiedImageError:
         raise ValueError(
             f"{name} cannot be read: it is empty or not an image of a known format."
@@ -360,7 +355,7 @@ def _sizes(
     def size(path):
         if decode:
             return read_pixels(path).shape[:2]
-        with _opened(path) as picture:
+        with _named(str(path)), PIL.Image.open(path) as picture:
             return picture.height, picture.width
 
     sizes, reasons = [(0, 0)] * len(paths), {}
