@@ -13,6 +13,7 @@ import jaxsr
 from jaxsr import checks
 
 BENCHMARKS = ["Set5", "Set14", "B100"]
+RANGE = "white in files of 16 bits, as 4095 (10, 12, 14 or 16 bits, by the largest)"
 MODEL = "a shipped model, a model file or a run directory"
 
 
@@ -33,6 +34,7 @@ def _upscale(args) -> int:
         tile=args.tile,
         precision=args.precision,
         ensemble=args.ensemble,
+        data_range=args.range,
     )
     counts = [f"{len(summary.done)} {'to enlarge' if args.dry_run else 'enlarged'}"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
@@ -46,7 +48,12 @@ def _compare(args) -> int:
 
     files.writable(args.output)
     comparison.compare_file(
-        args.input, args.output, args.scale, args.models, truth=args.truth
+        args.input,
+        args.output,
+        args.scale,
+        args.models,
+        truth=args.truth,
+        data_range=args.range,
     )
     return 0
 
@@ -325,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
     sub.add_argument("--tile", type=int, help="side in pixels (what is fast)")
+    sub.add_argument("--range", type=int, help=RANGE)
     precisions = "float32, tf32, bfloat16 or float16 (float32)"
     sub.add_argument("--precision", default="float32", help=precisions)
     there = sub.add_mutually_exclusive_group()
@@ -354,6 +362,7 @@ def _parser() -> argparse.ArgumentParser:
         "--models", type=_commas, default=["auto"], help=f"each {MODEL} (auto)"
     )
     sub.add_argument("--truth", type=_PATH, help="the true image, for PSNR and SSIM")
+    sub.add_argument("--range", type=int, help=RANGE)
 
     sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
     which = sub.add_mutually_exclusive_group(required=True)

@@ -28,6 +28,7 @@ def compare_file(
     models: Sequence[str | os.PathLike] = (enlarge.AUTO,),
     *,
     truth: str | os.PathLike | None = None,
+    data_range: int | None = None,
 ) -> None:
     """Writes a picture of an image file enlarged by bicubic and by models.
 
@@ -38,12 +39,13 @@ def compare_file(
         models: each as in `enlarge.upscale`.
         truth: the true image, as large as the enlarged one. With it the picture shows
             it too, and PSNR and SSIM as `measure` gives them.
+        data_range: of both images, as in `enlarge.upscale`.
 
     Raises:
         ValueError: for a file that is no image, or a truth of another size.
     """
     enlarge.check_scale(scale)
-    pixels = _rgb(path)
+    pixels = _rgb(path, data_range)
     size = image.resized_size(pixels.shape[:2], scale)
     columns = {"bicubic": evaluate.baseline(color="rgb")}
     auto = weights.choose(scale) if enlarge.AUTO in models else None
@@ -57,20 +59,22 @@ def compare_file(
     columns = {
         name: enlarge.to_size(pixels, size, model) for name, model in columns.items()
     }
-    hr = None if truth is None else _rgb(truth)
+    hr = None if truth is None else _rgb(truth, data_range)
     target = pathlib.Path(output)
     picture = files.Photo(grid(columns, hr, scale=scale), {}, PIL.Image.Exif())
     files.check_fits(picture.pixels, picture.pixels.shape[:2], target)
     files.write(picture, target)
 
 
-def _rgb(path) -> np.ndarray:
+def _rgb(path, data_range: int | None = None) -> np.ndarray:
     """The uint8 pixels [H, W, 3] of a file, without its alpha."""
     photo, _ = files.read(pathlib.Path(path))
-    pixels = photo.pixels.reshape(*photo.pixels.shape[:2], -1)
-    colours = pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
+    colours = image.without_alpha(photo.pixels)
     if colours.dtype != np.uint8:
-        x = colours if colours.dtype.kind == "f" else image.from_uint(colours)
+        x = colours
+        if colours.dtype == np.uint16:
+            top = image.data_range(colours, data_range)
+            x = image.from_uint(colours, np.float64, top)
         colours = image.to_uint(x)
     return np.broadcast_to(colours, (*colours.shape[:2], 3))
 

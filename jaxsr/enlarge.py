@@ -31,6 +31,7 @@ def upscale(
     tile: int | None = None,
     precision: str = "float32",
     ensemble: bool = False,
+    data_range: int | None = None,
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
@@ -52,6 +53,8 @@ def upscale(
         precision: of `models.PRECISIONS`.
         ensemble: whether the network's result is the mean over the eight flips and
             rotations of the image: better, at eight times the work.
+        data_range: the value of white in colours of uint16, as 4095; by default, that
+            of `image.data_range`. The result has it too. Alpha keeps its own.
 
     Raises:
         ValueError: also where the network gives NaN or infinity.
@@ -62,7 +65,13 @@ def upscale(
     def enlarged(array):
         size = images.resized_size(array.shape[:2], scale)
         return to_size(
-            array, size, model, tile=tile, precision=precision, ensemble=ensemble
+            array,
+            size,
+            model,
+            tile=tile,
+            precision=precision,
+            ensemble=ensemble,
+            data_range=data_range,
         )
 
     if isinstance(image, PIL.Image.Image):
@@ -93,7 +102,7 @@ def make_upscaler(
         model: as in `upscale`.
         sizes: (height, width) of images, each enlarged once here.
         quality: as in `upscale`.
-        **options: `tile`, `precision` and `ensemble`, as in `upscale`.
+        **options: `tile`, `precision`, `ensemble` and `data_range`, as in `upscale`.
     """
     check_scale(scale)
     model = choose(model, scale, quality)
@@ -151,10 +160,22 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     return pixels
 
 
+def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
+    """What stands for 1 in each channel of pixels [H, W, C]."""
+    if pixels.dtype.kind != "u":
+        return np.ones(pixels.shape[-1], np.float32)
+    colours = images.without_alpha(pixels)
+    tops = [images.data_range(colours, data_range)] * colours.shape[-1]
+    if len(tops) < pixels.shape[-1]:
+        tops.append(images.data_range(pixels[..., -1]))
+    return np.array(tops, np.float32)
+
+
 class _Bicubic:
     """A bicubic resize from one size to another, of which any window can be had."""
 
-    def __init__(self, old: tuple[int, int], new: tuple[int, int]):
+    def __init__(self, old: tuple[int, int], new: tuple[int, int], top=None):
+        self.top = top  # as in `images.from_uint`
         self.axes = [
             images.resize_matrix(a, b, b / a).astype(np.float32)
             for a, b in zip(old, new)
@@ -173,7 +194,9 @@ class _Bicubic:
         lows = [part.indices.min() for part in parts]
         highs = [part.indices.max() + 1 for part in parts]
         x = x[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin))]
-        x = x.astype(np.float32) if x.dtype.kind != "u" else images.from_uint(x)
+        if x.dtype.kind == "u":
+            x = images.from_uint(x, top=self.top)
+        x = x.astype(np.float32, copy=False)
         for part, low, high in zip(parts, lows, highs):
             rest = x.shape[1:]
             x = (part[:, low:high] @ x.reshape(len(x), -1)).reshape(-1, *rest)
@@ -196,6 +219,7 @@ def to_size(
     tile: int | None = None,
     precision: str = "float32",
     ensemble: bool = False,
+    data_range: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """The array [h, w] or [h, w, C] enlarged to [*size] or [*size, C], as by `upscale`.
@@ -207,12 +231,14 @@ def to_size(
         tile: as in `upscale`.
         precision: as in `upscale`.
         ensemble: as in `upscale`.
+        data_range: as in `upscale`.
         advance: is called after each tile with the number of pixels done in it.
     """
     pixels = _pixels(array)
     net, color = model.net, model.card["color"]
     old, channels = pixels.shape[:2], pixels.shape[-1]
     colours = 3 if channels > 2 else 1
+    top = _tops(pixels, data_range)
     if channels > colours:
         pixels = _fill_hidden(pixels)
     scale = branch(net, max(new / side for new, side in zip(size, old)))
@@ -220,8 +246,8 @@ def to_size(
     # old -before-> whole -network-> made -after-> size, and old -direct-> size
     whole = size if net.input == "interpolated" else old
     made = tuple(factor * side for side in whole)
-    before, after = _Bicubic(old, whole), _Bicubic(made, size)
-    direct = _Bicubic(old, size)
+    before = _Bicubic(old, whole, top[:colours])
+    after, direct = _Bicubic(made, size), _Bicubic(old, size, top)
 
     def read(rows, columns):
         window = before.window(pixels[..., :colours], rows, columns)
@@ -258,7 +284,7 @@ def to_size(
             sr = images.y_to_gray(sr)
         sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
         if out.dtype.kind == "u":
-            out[kept] = images.to_uint(sr, 8 * out.itemsize)
+            out[kept] = images.to_uint(sr, 8 * out.itemsize, top)
         else:
             out[kept] = sr.clip(0, 1)
         advance(sr.shape[0] * sr.shape[1])

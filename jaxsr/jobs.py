@@ -52,6 +52,7 @@ def upscale_files(
     dry_run: bool = False,
     quality: str = "balanced",
     precision: str = "float32",
+    data_range: int | None = None,
     **options,
 ) -> Summary:
     """Enlarges files, and the images in folders and below; a bad one stops no other.
@@ -77,6 +78,7 @@ def upscale_files(
         dry_run: say what would be done, by the headers of the files, and write nothing.
         quality: as in `enlarge.upscale`.
         precision: as in `enlarge.upscale`.
+        data_range: as in `enlarge.upscale`.
         **options: `tile` and `ensemble`, as in `enlarge.upscale`.
 
     Raises:
@@ -124,7 +126,8 @@ def upscale_files(
             )
             summary.done.append(job.target)
     else:
-        _run(jobs, chosen, summary.done, fail, precision=precision, **options)
+        options |= {"precision": precision, "data_range": data_range}
+        _run(jobs, chosen, summary.done, fail, **options)
     return summary
 
 
@@ -164,6 +167,7 @@ def _run(
     def enlarged(job, reading, bar):
         photo, notes = reading.result()
         del reading  # which would keep the pixels
+        notes += _range_note(photo.pixels, options["data_range"])
         if notes:
             logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
         files.check_fits(photo.pixels, job.size, job.target)
@@ -216,6 +220,16 @@ def _run(
                 del photo
             bar.update(end - bar.n)
         settle(writings)
+
+
+def _range_note(pixels: np.ndarray, given: int | None) -> list[str]:
+    """What to say where fewer than 16 bits are taken for the range of a file."""
+    if pixels.dtype != np.uint16 or given is not None:
+        return []
+    top = image.data_range(image.without_alpha(pixels))
+    if top == image.RANGES[-1]:
+        return []
+    return [f"its 16-bit values are taken as 0..{top}; --range sets another"]
 
 
 def _devices() -> str:

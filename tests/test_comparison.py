@@ -1,4 +1,5 @@
 import numpy as np
+import PIL.Image
 import pytest
 
 from jaxsr import comparison
@@ -36,6 +37,14 @@ def test_a_grid_shows_images_of_any_size(size):
     picture = comparison.grid(images, scale=2)
     assert picture.dtype == np.uint8 and picture.shape[-1] == 3
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+
+
+def test_the_range_of_a_file_is_what_is_shown_as_white(tmp_path):
+    wide = np.array([[0, 1000], [3000, 4095]], np.uint16)
+    PIL.Image.fromarray(wide).save(tmp_path / "a.png")
+    for given, top in ((None, 4095), (65535, 65535)):
+        shown = comparison._rgb(tmp_path / "a.png", given)
+        np.testing.assert_array_equal(shown[..., 1], np.rint(wide / top * 255))
 
 
 def test_a_truth_too_small_to_be_measured_is_answered_clearly():

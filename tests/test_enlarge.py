@@ -292,3 +292,46 @@ def test_gray_is_enlarged_as_rgb_of_three_equal_channels(color):
     colour = enlarge.upscale(gray[..., None].repeat(3, axis=-1), 1, model)
     if color != "ycbcr":  # whose chroma this network changes
         np.testing.assert_allclose(colour[..., 0], result, atol=1e-5)
+
+
+def psnr(sr, hr):
+    return -10 * np.log10(np.mean((sr - hr)[2:-2, 2:-2] ** 2))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_twelve_bits_in_sixteen_are_upscaled_as_well_as_the_full_range(
+    data_dir, channels
+):
+    with PIL.Image.open(data_dir / "Set14" / "zebra.png") as picture:
+        hr = np.asarray(picture.convert("RGB"))[100:220, 200:320] / 255
+    colours = min(channels, 3)
+    small, hr = image.resize(hr, 0.5)[..., :colours], hr[..., :colours]
+    alpha = np.full((*small.shape[:2], channels - colours), 65535, np.uint16)
+
+    def score(top, **options):
+        pixels = image.to_uint(small, 16, top)
+        assert pixels.max() == top
+        pixels = np.concatenate([pixels, alpha], axis=-1)
+        sr = enlarge.upscale(pixels, 2, "fsrcnn_x2", **options)
+        assert sr.dtype == np.uint16 and (sr[..., colours:] == 65535).all()
+        assert sr[..., :colours].max() == top
+        return psnr(sr[..., :colours] / top, hr)
+
+    full = score(65535)
+    for top in (1023, 4095, 16383):
+        assert score(top) == pytest.approx(full, abs=0.01)
+    assert score(3000, data_range=3000) == pytest.approx(full, abs=0.01)
+    with pytest.raises(AssertionError):  # brighter than white, as of a darker image
+        score(4095, data_range=65535)
+
+
+def test_alpha_of_twelve_bits_keeps_its_own_range():
+    """An edge overshoots: it is cut off at what is opaque in the file."""
+    pixels = np.full((8, 12, 4), 40000, np.uint16)
+    pixels[..., 3] = 0
+    pixels[:, 6:, 3] = 4095
+    sr = enlarge.upscale(pixels, 2, BICUBIC)
+    assert sr[..., 3].max() == 4095 and sr[..., 3].min() == 0
+    assert (sr[..., :3] == 40000).all()
+    expected = image.resize(pixels[..., 3:] / 4095, 2.0).clip(0, 1)
+    np.testing.assert_allclose(sr[..., 3:] / 4095, expected, atol=2e-4)

@@ -145,6 +145,35 @@ def test_to_uint_clips_rounds_halves_up_and_refuses_nan():
         image.from_uint(np.zeros(3))
 
 
+@pytest.mark.parametrize(
+    ("largest", "given", "expected"),
+    [
+        (0, None, 1023),
+        (1023, None, 1023),
+        (1024, None, 4095),
+        (4095, None, 4095),
+        (4096, None, 16383),
+        (16384, None, 65535),
+        (65535, None, 65535),
+        (3000, 3000, 3000),
+        (3000, 65535, 65535),
+    ],
+)
+def test_the_range_of_16_bits_is_the_least_that_holds_them(largest, given, expected):
+    pixels = np.array([[0, largest]], np.uint16)
+    assert image.data_range(pixels, given) == expected
+    x = image.from_uint(pixels, top=expected)
+    np.testing.assert_allclose(x, [[0, largest / expected]], rtol=1e-6)
+    np.testing.assert_array_equal(image.to_uint(x, 16, expected), pixels)
+
+
+def test_a_range_that_cannot_be_is_answered_clearly():
+    assert image.data_range(np.array([7], np.uint8), 4095) == 255
+    for wrong in (4095, 65536, -1, 0):
+        with pytest.raises(ValueError, match=f"largest, 5000, to 65535; got {wrong}"):
+            image.data_range(np.array([5000], np.uint16), wrong)
+
+
 def test_modcrop_and_shave_cut_where_they_should():
     x = np.arange(7 * 8).reshape(7, 8, 1)
     np.testing.assert_array_equal(image.modcrop(x, 3), x[:6, :6])

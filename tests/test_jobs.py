@@ -61,7 +61,7 @@ def run(inputs, output=None, scale=2, model=BICUBIC, **options):
     ],
 )
 def test_every_kind_of_file_becomes_a_png(tmp_path, caplog, name, mode, becomes, said):
-    source = PIL.Image.new(mode, (5, 4), 1 if mode == "I;16" else None)
+    source = PIL.Image.new(mode, (5, 4), 60000 if mode == "I;16" else None)
     source.save(tmp_path / name)
     summary = run([tmp_path / name], scale=2.5)
     assert summary == ([tmp_path / "a_x2.5.png"], [], [])
@@ -492,3 +492,26 @@ def test_the_way_and_the_device_are_said(tmp_path, caplog, net, scale, said):
             [tmp_path / "a.png"], scale=scale, model=make_model(net) if net else BICUBIC
         )
     assert said in caplog.text
+
+
+def test_a_file_of_twelve_bits_is_told_and_another_range_can_be_given(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    pixels = make_pixels(9, 8, 3, dtype=np.uint16) // 16
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    expected = enlarge.upscale(pixels, 2, BICUBIC)
+    for given, notes in ((None, 1), (4095, 0)):
+        caplog.clear()
+        options = {"data_range": given, "suffix": ".tif", "existing": "overwrite"}
+        [done] = run([tmp_path / "a.tif"], **options).done
+        np.testing.assert_array_equal(tifffile.imread(done), expected)
+        assert len(warnings_of(caplog)) == notes
+    text = "its 16-bit values are taken as 0..4095; --range sets another"
+    [done] = run([tmp_path / "a.tif"], existing="overwrite").done
+    assert text in caplog.text
+    largest = pixels.max()
+    summary = run([tmp_path / "a.tif"], tmp_path / "b.png", data_range=1000)
+    assert f"from their largest, {largest}, to" in summary.failed[0].reason
+    tifffile.imwrite(tmp_path / "a.tif", pixels * 16, photometric="rgb")
+    caplog.clear()
+    run([tmp_path / "a.tif"], existing="overwrite")
+    assert not warnings_of(caplog)

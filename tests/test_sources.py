@@ -246,6 +246,13 @@ def test_sixteen_bits_are_rounded_not_cut_to_the_high_byte(tmp_path, channels):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_twelve_bits_in_sixteen_become_eight_over_their_own_range(tmp_path):
+    wide = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    PIL.Image.fromarray(wide).save(tmp_path / "image.png")
+    found = sources.read_pixels(tmp_path / "image.png")
+    np.testing.assert_array_equal(found[..., 0], np.rint(wide / 4095 * 255))
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_transparent_palette_is_read_without_a_warning(tmp_path):
     picture = PIL.Image.new("RGB", (2, 2), (1, 2, 3)).quantize()
