@@ -35,6 +35,8 @@ def _upscale(args) -> int:
         precision=args.precision,
         ensemble=args.ensemble,
         data_range=args.range,
+        level=args.quality_level,
+        max_megapixels=args.max_megapixels,
     )
     counts = [f"{len(summary.done)} {'to enlarge' if args.dry_run else 'enlarged'}"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
@@ -46,15 +48,20 @@ def _upscale(args) -> int:
 def _compare(args) -> int:
     from jaxsr import comparison, files
 
-    files.writable(args.output)
-    comparison.compare_file(
+    if not files.to_write(files.writable(args.output), args.existing):
+        print(f"{files.shown(args.output)} is left as it is.")
+        return 0
+    names = comparison.compare_file(
         args.input,
         args.output,
         args.scale,
         args.models,
         truth=args.truth,
         data_range=args.range,
+        level=args.quality_level,
+        max_megapixels=args.max_megapixels,
     )
+    print(files.shown(f"{args.output}: {', '.join(names)}"))
     return 0
 
 
@@ -298,6 +305,31 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    def written(sub):
+        """Options of the commands that read images and write some."""
+        there = sub.add_mutually_exclusive_group()
+        there.set_defaults(existing="error")
+        for name, help in (
+            ("overwrite", "replace files that are there"),
+            ("skip-existing", "leave them, and what they were made of, alone"),
+        ):
+            there.add_argument(
+                f"--{name}",
+                action="store_const",
+                dest="existing",
+                const=name.split("-")[0],
+                help=help,
+            )
+        sub.add_argument(
+            "--quality-level", type=int, metavar="1..100", help="of JPEG and WebP (95)"
+        )
+        sub.add_argument(
+            "--max-megapixels",
+            type=float,
+            metavar="N",
+            help="of an input; larger ones fail, as they may be harmful (179)",
+        )
+
     sub = command(_upscale, "upscale", "Enlarge photographs, and folders of them.")
     sub.add_argument(
         "input",
@@ -335,19 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--range", type=int, help=RANGE)
     precisions = "float32, tf32, bfloat16 or float16 (float32)"
     sub.add_argument("--precision", default="float32", help=precisions)
-    there = sub.add_mutually_exclusive_group()
-    there.set_defaults(existing="error")
-    for name, help in (
-        ("overwrite", "replace files that are there"),
-        ("skip-existing", "leave them, and what they were made of, alone"),
-    ):
-        there.add_argument(
-            f"--{name}",
-            action="store_const",
-            dest="existing",
-            const=name.split("-")[0],
-            help=help,
-        )
+    written(sub)
     sub.add_argument("--dry-run", action="store_true", help="say what would be done")
 
     sub = command(
@@ -363,6 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--truth", type=_PATH, help="the true image, for PSNR and SSIM")
     sub.add_argument("--range", type=int, help=RANGE)
+    written(sub)
 
     sub = command(_evaluate, "evaluate", "Score a model on benchmark sets.")
     which = sub.add_mutually_exclusive_group(required=True)

@@ -29,25 +29,39 @@ def compare_file(
     *,
     truth: str | os.PathLike | None = None,
     data_range: int | None = None,
-) -> None:
+    level: int | None = None,
+    max_megapixels: float | None = None,
+) -> list[str]:
     """Writes a picture of an image file enlarged by bicubic and by models.
+
+    Returns the names of these.
 
     Args:
         path: the image.
         output: the picture to write; a `files.FORMATS`.
         scale: as in `enlarge.upscale`.
         models: each as in `enlarge.upscale`.
-        truth: the true image, as large as the enlarged one. With it the picture shows
-            it too, and PSNR and SSIM as `measure` gives them.
+        truth: the true image, as large as the enlarged one. What it has more, below
+            the scale, is cropped at the bottom and right, as `image.modcrop` does
+            before an image is reduced. With it the picture shows it too, and PSNR and
+            SSIM as `measure` gives them.
         data_range: of both images, as in `enlarge.upscale`.
+        level: as in `jobs.upscale_files`.
+        max_megapixels: as in `jobs.upscale_files`.
 
     Raises:
         ValueError: for a file that is no image, or a truth of another size.
     """
     enlarge.check_scale(scale)
-    pixels = _rgb(path, data_range)
+    target = pathlib.Path(output)
+    files.check_kind(target.suffix, level)
+    with files.limited_to(max_megapixels):
+        pixels = _rgb(path, data_range)
+        hr = None if truth is None else _rgb(truth, data_range)
     size = image.resized_size(pixels.shape[:2], scale)
     columns = {"bicubic": evaluate.baseline(color="rgb")}
+    if hr is not None:
+        hr = _cropped(hr, size, scale)
     auto = weights.choose(scale) if enlarge.AUTO in models else None
     shipped = [*columns, *cards.shipped()]
     named = [auto if name == enlarge.AUTO else name for name in models]
@@ -59,16 +73,30 @@ def compare_file(
     columns = {
         name: enlarge.to_size(pixels, size, model) for name, model in columns.items()
     }
-    hr = None if truth is None else _rgb(truth, data_range)
-    target = pathlib.Path(output)
     picture = files.Photo(grid(columns, hr, scale=scale), {}, PIL.Image.Exif())
     files.check_fits(picture.pixels, picture.pixels.shape[:2], target)
-    files.write(picture, target)
+    files.write(picture, target, level)
+    return list(columns)
+
+
+def _cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
+    """The true image [*size, C] without what it has more, below the scale."""
+    excess = [side - wanted for side, wanted in zip(hr.shape, size)]
+    if not all(0 <= pixels < scale for pixels in excess):
+        raise ValueError(
+            f"the true image must have {size[1]}x{size[0]} pixels, as the enlarged "
+            f"one, or up to {math.ceil(scale) - 1} more on a side; got "
+            f"{hr.shape[1]}x{hr.shape[0]}."
+        )
+    return hr[: size[0], : size[1]]
 
 
 def _rgb(path, data_range: int | None = None) -> np.ndarray:
     """The uint8 pixels [H, W, 3] of a file, without its alpha."""
-    photo, _ = files.read(pathlib.Path(path))
+    try:
+        photo, _ = files.read(pathlib.Path(path))
+    except ValueError as error:
+        raise ValueError(f"{files.shown(path)}: {error}") from error
     colours = image.without_alpha(photo.pixels)
     if colours.dtype != np.uint8:
         x = colours
@@ -116,11 +144,6 @@ def grid(
     first, *_, last = columns.values()
     texts = dict.fromkeys(columns, "")
     if hr is not None:
-        if hr.shape != first.shape:
-            raise ValueError(
-                f"the true image must have {first.shape[1]}x{first.shape[0]} pixels, "
-                f"as the enlarged one; got {hr.shape[1]}x{hr.shape[0]}."
-            )
         scores = {k: measure(sr, hr, math.ceil(scale)) for k, sr in columns.items()}
         texts = {k: f"{p:.2f} dB / {s:.4f}" for k, (p, s) in scores.items()}
         columns, texts = columns | {"truth": hr}, texts | {"truth": ""}

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 
-from jaxsr import files, tiling, weights
+from jaxsr import files, metadata, tiling, weights
 from jaxsr import image as images  # `image` is what a caller hands to upscale
 
 AUTO = "auto"
@@ -77,7 +77,9 @@ def upscale(
     if isinstance(image, PIL.Image.Image):
         plain, _ = files.simplify(image)
         result = PIL.Image.fromarray(enlarged(np.asarray(plain)))
-        result.info = {key: plain.info[key] for key in files.KEPT if key in plain.info}
+        result.info = {
+            key: plain.info[key] for key in metadata.KEPT if key in plain.info
+        }
         return result
     if isinstance(image, jax.Array):
         return jnp.asarray(enlarged(np.asarray(image)))

@@ -5,9 +5,12 @@ of 16 bits a channel, but its decoders and its metadata serve for that too.
 """
 
 import contextlib
+import functools
 import io
+import math
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import warnings
@@ -16,13 +19,12 @@ from collections.abc import Iterable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 import PIL.PngImagePlugin
 import PIL.TiffImagePlugin
 
-from jaxsr import tiff
+from jaxsr import metadata, tiff
 
 
 class Photo(NamedTuple):
@@ -105,16 +107,108 @@ def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
     return names
 
 
+@contextlib.contextmanager
+def limited_to(megapixels: float | None):
+    """Within it, images of up to so many megapixels are read; None for Pillow's limit.
+
+    The limit is one for all threads, as Pillow's is.
+    """
+    before = PIL.Image.MAX_IMAGE_PIXELS
+    if megapixels is not None:
+        if not 0 < megapixels < math.inf:
+            raise ValueError(f"max_megapixels must be positive; got {megapixels}.")
+        PIL.Image.MAX_IMAGE_PIXELS = megapixels * 5e5  # which errors at twice that
+    try:
+        yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = before
+
+
 def open_image(file: str | os.PathLike | BinaryIO) -> PIL.Image.Image:
-    """The opened file; a bomb only above twice PIL.Image.MAX_IMAGE_PIXELS."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-        picture = PIL.Image.open(file)
+    """The opened file; a bomb only above twice PIL.Image.MAX_IMAGE_PIXELS.
+
+    Raises:
+        ValueError: for what is known not to be read, with the way out.
+    """
+    suffix = _suffix(file)
+    _register()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            picture = PIL.Image.open(file)
+    except PIL.UnidentifiedImageError as error:
+        if suffix in HEIF:
+            reason = "HEIC needs another package: pip install pillow-heif"
+            raise ValueError(reason) from error
+        raise
     if _ppm_levels(picture) == 65535 and picture.mode == "RGB":  # reduced to 8 bits
         [tile] = picture.tile
         if tile.codec_name == "ppm":
             picture.tile = [tile._replace(codec_name="raw", args=("RGB;16B", 0, 1))]
     return picture
+
+
+def _suffix(file: str | os.PathLike | BinaryIO) -> str:
+    """The end of a path's name, ".png"; refused where it is a camera's raw file."""
+    named = isinstance(file, str | os.PathLike)
+    suffix = pathlib.Path(file).suffix.lower() if named else ""
+    if suffix in RAW:
+        raise ValueError("it is a camera's raw file. Develop it to TIFF or PNG first")
+    return suffix
+
+
+@functools.cache
+def _register() -> None:
+    """Lets Pillow read HEIC where pillow-heif is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+@functools.cache
+def suffixes() -> frozenset[str]:
+    """The ends of names, ".png" ..., of the files that are taken for images."""
+    PIL.Image.init()
+    kinds = PIL.Image.registered_extensions().items()
+    read = {s for s, kind in kinds if kind in PIL.Image.OPEN and kind not in NO_PIXELS}
+    return frozenset(read | HEIF | RAW | UNREAD)
+
+
+def is_image(path: pathlib.Path) -> bool:
+    """Whether a file in a folder is taken for an image: by its suffix.
+
+    By its first bytes where it has none.
+    """
+    if path.suffix:
+        return path.suffix.lower() in suffixes()
+    try:
+        with PIL.Image.open(path, formats=SIGNED):
+            return path.is_file()
+    except Exception:  # on damaged files Pillow raises almost anything
+        return False
+
+
+def to_write(target: pathlib.Path, existing: str) -> bool:
+    """Whether a file is to be written; False where what is there is to stay.
+
+    Raises:
+        ValueError: where neither is told, for `existing` of "error".
+    """
+    if not os.path.lexists(target):
+        return True
+    if existing == "error":
+        raise ValueError(
+            f"{shown(target)} is there already: --overwrite replaces it, "
+            "--skip-existing leaves it as it is."
+        )
+    return existing == "overwrite"
+
+
+def check_existing(existing: str) -> None:
+    """Raises a ValueError where it is no answer to a file that is there already."""
+    if existing not in EXISTING:
+        raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
 
 
 def shown(path: str | os.PathLike) -> str:
@@ -129,12 +223,11 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
         ValueError: where it is none.
     """
     with _told([]):
+        _suffix(path)
         if size := tiff.size(path):
             return size
         with open_image(path) as picture:
-            size = picture.height, picture.width
-            turned = picture.getexif().get(PIL.ExifTags.Base.Orientation, 1) >= 5
-            return size[::-1] if turned else size
+            return metadata.upright_size(picture)
 
 
 def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
@@ -147,11 +240,6 @@ def read(path: pathlib.Path) -> tuple[Photo, list[str]]:
     with _told(notes):
         before = _state(path)
         photo = decoded(path, notes)
-        try:
-            photo.exif.tobytes()
-        except Exception:  # on damaged values almost anything, and not before writing
-            photo = photo._replace(exif=PIL.Image.Exif())
-            notes.append("its EXIF is damaged and left out")
     if _state(path) != before:
         raise ValueError("it changed while it was read.")
     return photo, notes
@@ -169,6 +257,7 @@ def decoded(
         notes: is added to.
         upright: whether EXIF's orientation is applied; that of TIFF always is.
     """
+    _suffix(file)
     if deep := tiff.read(file):
         notes += deep.notes
         return Photo(deep.pixels, deep.info, deep.exif)
@@ -183,7 +272,8 @@ def decoded(
             notes.append("16 bits per channel are read as 8, for want of a decoder")
         if upright:
             PIL.ImageOps.exif_transpose(picture, in_place=True)
-        exif = picture.getexif()
+        exif, damaged = metadata.settled(picture.getexif())
+        notes += metadata.left_out(damaged)
         if wide:
             pixels = _wide(file, np.asarray(picture), raw, upright)
         else:
@@ -203,6 +293,13 @@ def _told(notes: list[str]):
             warnings.simplefilter("always")
             yield
         notes += dict.fromkeys(str(warning.message).strip(" .") for warning in caught)
+    except PIL.Image.DecompressionBombError as error:
+        [pixels] = re.findall(r"\((\d+) pixels\)", str(error))
+        raise ValueError(
+            f"it has {math.ceil(int(pixels) / 1e6)} megapixels; the limit against "
+            f"decompression bombs is {PIL.Image.MAX_IMAGE_PIXELS * 2e-6:.0f}. Pass "
+            f"--max-megapixels {math.ceil(int(pixels) / 1e6)} if you trust it"
+        ) from error
     except Exception as error:  # on damaged files decoders raise almost anything
         reason = error.strerror if isinstance(error, OSError) else None
         raise ValueError(f"it cannot be read as an image: {reason or error}") from error
@@ -283,6 +380,28 @@ def simplify(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
     return plain, note
 
 
+def fitted(pixels: np.ndarray, target: pathlib.Path) -> np.ndarray:
+    """The pixels, without alpha that hides nothing where the file cannot hold any."""
+    alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
+    if not alpha or FORMATS[target.suffix.lower()].alpha:
+        return pixels
+    top = 1 if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    if (pixels[..., -1] < top).any():
+        return pixels
+    return pixels[..., :-1] if pixels.shape[-1] == 4 else pixels[..., 0]
+
+
+def check_kind(suffix: str, level: int | None) -> None:
+    """Raises a ValueError where no file of that suffix and quality can be written."""
+    if suffix.lower() not in FORMATS:
+        raise ValueError(f"images are written as {sorted(FORMATS)}; got {suffix!r}.")
+    form = FORMATS[suffix.lower()]
+    if level is not None and "quality" not in form.options:
+        raise ValueError(f"only JPEG and WebP have a quality level, not {form.name}.")
+    if level is not None and not 1 <= level <= 100:
+        raise ValueError(f"a quality level is from 1 to 100; got {level}.")
+
+
 def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) -> None:
     """Raises a ValueError where pixels [*size, ...] of that kind cannot be written."""
     form = FORMATS[target.suffix.lower()]
@@ -303,36 +422,81 @@ def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) 
         raise ValueError("TIFF holds up to 4 GB; the result has more. Use .png.")
 
 
-def write(photo: Photo, target: pathlib.Path) -> None:
-    """Writes a file with its metadata; where that fails, what was there stays."""
+def write(photo: Photo, target: pathlib.Path, level: int | None = None) -> list[str]:
+    """Writes a file with its metadata; where that fails, what was there stays.
+
+    Metadata with which the file could not be written and read again is left out.
+
+    Args:
+        photo: what to write.
+        target: the file, of a suffix in `FORMATS`.
+        level: of the quality of JPEG and WebP, 1 to 100.
+
+    Returns:
+        What to say of it.
+    """
     pixels, info, exif = photo
     form = FORMATS[target.suffix.lower()]
-    metadata = {key: info[key] for key in KEPT if key in info and key != "exif"}
-    for tag in LAYOUT_TAGS.intersection(exif):
-        del exif[tag]
-    if PIL.ExifTags.IFD.Exif in exif:
-        details = exif.get_ifd(PIL.ExifTags.IFD.Exif)
-        sides = zip(SIZE_TAGS, pixels.shape[1::-1])
-        details.update({tag: side for tag, side in sides if tag in details})
-    if form.name == "TIFF" and "xmp" in info:
-        exif[PIL.TiffImagePlugin.XMP] = info["xmp"]
-    if exif:
-        metadata["exif"] = exif
-    if form.name == "PNG" and "xmp" in info:
-        metadata["pnginfo"] = PIL.PngImagePlugin.PngInfo()
-        metadata["pnginfo"].add_itxt(
-            "XML:com.adobe.xmp", info["xmp"].decode(errors="replace")
-        )
+    if level is not None:
+        form = form._replace(options=form.options | {"quality": level})
+
+    def works(options):
+        file = io.BytesIO()
+        try:
+            _save(file, pixels[:1, :1], form, options)
+            _check_whole(file, (1, 1), form)
+        except Exception:  # on values of the wrong type Pillow raises almost anything
+            return False
+        return True
+
+    size = pixels.shape[:2]
+    options, lost = metadata.carried(info, exif, size, form.name, works)
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as file:
-        if pixels.dtype == np.uint16 and pixels.ndim == 3:
-            {"PNG": _write_png, "TIFF": _write_tiff}[form.name](file, pixels, metadata)
-        else:
-            picture = PIL.Image.fromarray(pixels)
-            picture.save(file, form.name, **form.options, **metadata)
+        _save(file, pixels, form, options)
+        _check_whole(file, size, form)
+    return metadata.left_out(lost)
 
 
-def _write_png(file, pixels: np.ndarray, metadata: dict) -> None:
+def _save(file, pixels: np.ndarray, form: Format, options: dict) -> None:
+    if pixels.dtype == np.uint16 and pixels.ndim == 3:
+        {"PNG": _write_png, "TIFF": _write_tiff}[form.name](file, pixels, options)
+    else:
+        picture = PIL.Image.fromarray(pixels)
+        picture.save(file, form.name, **form.options, **options)
+
+
+def _check_whole(file, size: tuple[int, int], form: Format) -> None:
+    """Raises an error where a file that was written cannot be read."""
+    file.seek(0)
+    found = _found(file, size, form)
+    if found != size:
+        raise ValueError(
+            f"it was written, but read with {found[1]}x{found[0]} pixels instead of "
+            f"{size[1]}x{size[0]}."
+        )
+
+
+def _found(file, size, form) -> tuple[int, int]:
+    """The (height, width) that Pillow reads; of a large file by its header alone."""
+    PIL.Image.init()
+    opener, _ = PIL.Image.OPEN[form.name]  # without a limit of its pixels
+    try:
+        with opener(file, "") as picture:
+            metadata.settled(PIL.Image.Image.getexif(picture))
+            if size[0] * size[1] <= 2 * (PIL.Image.MAX_IMAGE_PIXELS or math.inf):
+                picture.load()
+            return picture.height, picture.width
+    except PIL.Image.DecompressionBombError:
+        return size
+    except SyntaxError:
+        file.seek(0)
+        if deep := tiff.read(file):  # such as gray and alpha, which Pillow lacks
+            return deep.pixels.shape[:2]
+        raise
+
+
+def _write_png(file, pixels: np.ndarray, options: dict) -> None:
     """Writes uint16 pixels [H, W, 2 to 4] as PNG, with chunks of metadata by Pillow.
 
     Source: Portable Network Graphics Specification, third edition, sections 5, 7, 9.
@@ -343,7 +507,7 @@ def _write_png(file, pixels: np.ndarray, metadata: dict) -> None:
         [16, kind, 0, 0, 0]
     )
     chunks = io.BytesIO()
-    PIL.Image.new("L", (1, 1)).save(chunks, "PNG", **metadata)
+    PIL.Image.new("L", (1, 1)).save(chunks, "PNG", **options)
     chunks.seek(0)
     file.write(chunks.read(8))
     put = PIL.PngImagePlugin.putchunk
@@ -365,20 +529,20 @@ def _write_png(file, pixels: np.ndarray, metadata: dict) -> None:
     put(file, b"IEND")
 
 
-def _write_tiff(file, pixels: np.ndarray, metadata: dict) -> None:
+def _write_tiff(file, pixels: np.ndarray, options: dict) -> None:
     """Writes uint16 pixels [H, W, 2 to 4] as TIFF, uncompressed in one strip."""
     height, width, channels = pixels.shape
     tags = PIL.TiffImagePlugin
     ifd = tags.ImageFileDirectory_v2()
-    exif = metadata.get("exif", {})
+    exif = options.get("exif", {})
     for key in exif:
         group = key in PIL.TiffTags.TAGS_V2_GROUPS
         ifd[key] = exif.get_ifd(key) if group else exif[key]
-    if "icc_profile" in metadata:
-        ifd[tags.ICCPROFILE] = metadata["icc_profile"]
-    if "dpi" in metadata:
+    if "icc_profile" in options:
+        ifd[tags.ICCPROFILE] = options["icc_profile"]
+    if "dpi" in options:
         ifd[tags.RESOLUTION_UNIT] = 2
-        ifd[tags.X_RESOLUTION], ifd[tags.Y_RESOLUTION] = metadata["dpi"]
+        ifd[tags.X_RESOLUTION], ifd[tags.Y_RESOLUTION] = options["dpi"]
     ifd[tags.IMAGEWIDTH], ifd[tags.IMAGELENGTH] = width, height
     ifd[tags.BITSPERSAMPLE] = (16,) * channels
     ifd[tags.COMPRESSION] = 1
@@ -392,17 +556,6 @@ def _write_tiff(file, pixels: np.ndarray, metadata: dict) -> None:
     ifd.save(file)
     file.write(np.ascontiguousarray(pixels, "<u2").data)
 
-
-# What of PIL.Image.Image.info says how to show an image, not how it was stored.
-KEPT = ("icc_profile", "exif", "xmp", "dpi")
-
-# Width and height in EXIF, to be corrected; and TIFF's tags that must not be carried
-# over: how pixels are stored, and what goes another way.
-SIZE_TAGS = (PIL.ExifTags.Base.ExifImageWidth, PIL.ExifTags.Base.ExifImageHeight)
-LAYOUT_TAGS = frozenset(
-    [256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320]
-    + [322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 700, 34675]
-)
 
 # How the 16 bits of a channel lie in a file, in Pillow's words -> the same in the other
 # order, by which its decoders give the low bytes instead of the high ones. Of gray with
@@ -422,4 +575,17 @@ FORMATS = {
     ".bmp": Format("BMP", ("uint8",), False, 2**31 - 1, {}),
 }
 FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
-READABLE = {*FORMATS, ".gif", ".pgm", ".ppm"}
+EXISTING = ("error", "overwrite", "skip")
+
+# Formats with a signature, by which files without a suffix are known; and those of
+# which Pillow has no decoder of its own.
+SIGNED = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+HEIF = frozenset([".heic", ".heif", ".heics", ".heifs", ".hif"])
+# Cameras' raw files, of which Pillow would take the preview; and other images.
+RAW = frozenset(
+    [".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mef"]
+    + [".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2"]
+    + [".rwl", ".sr2", ".srf", ".srw", ".x3f"]
+)
+UNREAD = frozenset([".exr", ".hdr", ".jxl", ".jxr", ".kra", ".psb", ".wdp", ".xcf"])

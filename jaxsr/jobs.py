@@ -53,6 +53,8 @@ def upscale_files(
     quality: str = "balanced",
     precision: str = "float32",
     data_range: int | None = None,
+    level: int | None = None,
+    max_megapixels: float | None = None,
     **options,
 ) -> Summary:
     """Enlarges files, and the images in folders and below; a bad one stops no other.
@@ -64,7 +66,8 @@ def upscale_files(
 
     Args:
         inputs: files, folders and patterns like "photos/**/*.jpg". Links to folders are
-            not followed, hidden files and the results of earlier runs passed over.
+            not followed, hidden ones passed over. So are the results of earlier runs,
+            told by name and size, with a line that counts them.
         output: a file, for one input; or a folder, in which the structure below the
             input folders, or below the fixed part of a pattern, is kept; or None for a
             place beside each input.
@@ -79,6 +82,8 @@ def upscale_files(
         quality: as in `enlarge.upscale`.
         precision: as in `enlarge.upscale`.
         data_range: as in `enlarge.upscale`.
+        level: of the quality of JPEG and WebP, 1 to 100 (95).
+        max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
         **options: `tile` and `ensemble`, as in `enlarge.upscale`.
 
     Raises:
@@ -90,10 +95,36 @@ def upscale_files(
         enlarge.check_scale(scale)
     elif min(size) < 1:
         raise ValueError(f"size must be positive; got {size}.")
-    if existing not in EXISTING:
-        raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
+    files.check_existing(existing)
     models.check_precision(precision)
-    chosen = functools.cache(lambda scale: enlarge.choose(model, scale, quality))
+    with files.limited_to(max_megapixels):
+        return _upscale_files(
+            inputs,
+            output,
+            scale,
+            functools.cache(lambda scale: _chosen(model, scale, quality)),
+            size=size,
+            suffix=suffix,
+            existing=existing,
+            dry_run=dry_run,
+            level=level,
+            precision=precision,
+            data_range=data_range,
+            **options,
+        )
+
+
+def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
+    """The model that enlarges by a scale, and its name where it has one."""
+    if isinstance(model, weights.Model):
+        return model, ""
+    name = weights.choose(scale, quality) if model == enlarge.AUTO else model
+    return enlarge.choose(name, scale, quality), f" ({files.shown(name)})"
+
+
+def _upscale_files(
+    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **options
+) -> Summary:
     chosen(scale)  # a wrong one is told before the work
     summary = Summary([], [], [])
 
@@ -103,31 +134,21 @@ def upscale_files(
 
     ending = f"_x{scale:g}" if size is None else f"_{size[1]}x{size[0]}"
     jobs = []
-    for source, target in _targets(inputs, output, ending, suffix, fail):
-        if existing == "skip" and os.path.lexists(target):
-            summary.skipped.append(target)
-            continue
+    for source, target in _targets(inputs, output, ending, suffix, level, fail):
         try:
-            if existing == "error" and os.path.lexists(target):
-                raise ValueError(
-                    f"{files.shown(target)} is there already. Overwrite it, skip it, "
-                    "or name another place."
-                )
+            if not files.to_write(target, existing):
+                summary.skipped.append(target)
+                continue
             old = files.size_of(source)
             jobs.append(_Job(source, target, old, *_goal(old, scale, size)))
         except ValueError as error:
             fail(source, str(error))
     if dry_run:
         for job in jobs:
-            logger.info(
-                "%s, %dx%d -> %s, %dx%d",
-                *(files.shown(job.source), *job.old[::-1]),
-                *(files.shown(job.target), *job.size[::-1]),
-            )
+            _tell(job)
             summary.done.append(job.target)
     else:
-        options |= {"precision": precision, "data_range": data_range}
-        _run(jobs, chosen, summary.done, fail, **options)
+        _run(jobs, chosen, summary.done, fail, level=level, **options)
     return summary
 
 
@@ -139,6 +160,14 @@ class _Job(NamedTuple):
     old: tuple[int, int]
     size: tuple[int, int]
     scale: float
+
+
+def _tell(job: _Job) -> None:
+    logger.info(
+        "%s, %dx%d -> %s, %dx%d",
+        *(files.shown(job.source), *job.old[::-1]),
+        *(files.shown(job.target), *job.size[::-1]),
+    )
 
 
 def _goal(old, scale, box):
@@ -156,23 +185,32 @@ def _goal(old, scale, box):
 
 def _run(
     jobs: list[_Job],
-    chosen: Callable[[float], weights.Model],
+    chosen: Callable[[float], tuple[weights.Model, str]],
     done: list[pathlib.Path],
     fail: Callable[[pathlib.Path, str], None],
+    level: int | None,
     **options,
 ) -> None:
     """Does the jobs with a progress bar: reads one ahead, writes one behind."""
     said = set()
 
+    def note(job, notes):
+        if notes:
+            logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
+
     def enlarged(job, reading, bar):
         photo, notes = reading.result()
         del reading  # which would keep the pixels
-        notes += _range_note(photo.pixels, options["data_range"])
-        if notes:
-            logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
+        note(job, notes + _range_note(photo.pixels, options["data_range"]))
+        if photo.pixels.shape[:2] != job.old:
+            raise ValueError(
+                f"its header says {job.old[1]}x{job.old[0]} pixels, but it holds "
+                f"{photo.pixels.shape[1]}x{photo.pixels.shape[0]}."
+            )
+        photo = photo._replace(pixels=files.fitted(photo.pixels, job.target))
         files.check_fits(photo.pixels, job.size, job.target)
-        model = chosen(job.scale)
-        line = f"Running {enlarge.way(model, job.scale)} on {_devices()}."
+        model, name = chosen(job.scale)
+        line = f"Running {enlarge.way(model, job.scale)} on {_devices()}{name}."
         if line not in said:
             logger.info(line)
             said.add(line)
@@ -196,8 +234,9 @@ def _run(
         while writings:
             job, writing = writings.popleft()
             with settled(job):
-                writing.result()
+                note(job, writing.result())
                 done.append(job.target)
+                _tell(job)
 
     ends = np.cumsum([np.prod(job.size) / 1e6 for job in jobs])
     readings, writings = collections.deque(), collections.deque()
@@ -214,7 +253,8 @@ def _run(
             with settled(job):
                 photo = enlarged(job, readings.popleft(), bar)
                 settle(writings)
-                writings.append((job, writer.submit(files.write, photo, job.target)))
+                writing = writer.submit(files.write, photo, job.target, level)
+                writings.append((job, writing))
                 if photo.pixels.nbytes > LARGE:
                     settle(writings)
                 del photo
@@ -241,7 +281,7 @@ def _devices() -> str:
 
 
 def _targets(
-    inputs, output, ending, suffix, fail
+    inputs, output, ending, suffix, level, fail
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
     """Yields (source, target) of each image whose target is its own."""
     output = None if output is None else pathlib.Path(output)
@@ -249,10 +289,7 @@ def _targets(
     kinds = PIL.Image.registered_extensions()
     named = output and output.suffix.lower() in kinds and not output.is_dir()
     last = output.suffix if named else suffix
-    if last.lower() not in files.FORMATS:
-        raise ValueError(
-            f"images are written as {sorted(files.FORMATS)}; got {last!r}."
-        )
+    files.check_kind(last, level)
     if named and len(found) > 1:
         raise ValueError(
             f"{output} is one file, but there are {len(found)} inputs. Name a folder."
@@ -324,7 +361,7 @@ def _walk(folder: pathlib.Path, fail) -> Iterator[pathlib.Path]:
         fail(pathlib.Path(error.filename), f"it cannot be read: {error.strerror}.")
 
     for root, folders, names in os.walk(folder, onerror=unreadable):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (pathlib.Path(root, name) for name in sorted(names))
 
 
@@ -333,25 +370,47 @@ def _originals(
 ) -> list[pathlib.Path]:
     """The images among the paths, but for what an earlier run wrote."""
     images = [
-        path
-        for path in paths
-        if path.suffix.lower() in files.READABLE and not path.name.startswith(".")
+        path for path in paths if not path.name.startswith(".") and files.is_image(path)
     ]
     if output and os.path.realpath(output) != os.path.realpath(root):
         inside = os.path.join(os.path.realpath(output), "")
-        return [p for p in images if not os.path.realpath(p).startswith(inside)]
-    stems = {path.with_suffix("") for path in images}
+        made = [p for p in images if os.path.realpath(p).startswith(inside)]
+    else:
+        stems = {}
+        for path in images:
+            stems.setdefault(path.with_suffix(""), []).append(path)
+        made = [path for path in images if _is_result(path, stems)]
+    if made:
+        names = ", ".join(files.shown(path.name) for path in made[:3])
+        more = ", ..." if len(made) > 3 else ""
+        logger.info("%d results of earlier runs: %s%s.", len(made), names, more)
+    passed = set(made)
+    return [path for path in images if path not in passed]
 
-    def made(path):
-        stem = MADE.sub("", path.stem)
-        return stem != path.stem and path.with_name(stem) in stems
 
-    return [path for path in images if not made(path)]
+def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
+    """Whether an image has the name and the size of what is made of another here.
+
+    The name alone counts where a size cannot be read.
+    """
+    name = MADE.fullmatch(path.stem)
+    for original in stems.get(path.with_name(name[1]), ()) if name else ():
+        try:
+            old, new = files.size_of(original), files.size_of(path)
+        except ValueError:
+            return True
+        with contextlib.suppress(ValueError):
+            box = name[3] and (int(name[4]), int(name[3]))
+            scale = float(name[2] or 1)
+            enlarge.check_scale(scale)
+            if _goal(old, scale, box)[0] == new:
+                return True
+    return False
 
 
 ERRORS = (OSError, ValueError, MemoryError, jax.errors.JaxRuntimeError)
-EXISTING = ("error", "overwrite", "skip")
-MADE = re.compile(r"_(x[\d.]+|\d+x\d+)$")  # the ends of names that are given here
+# The names that are given here: stem, then scale, or width and height.
+MADE = re.compile(r"(.+)_(?:x([\d.]+)|(\d+)x(\d+))", re.DOTALL)
 # Bytes of pixels of which no second image is begun before they are written.
 LARGE = 2**28
 BAR = (

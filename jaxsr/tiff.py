@@ -11,7 +11,7 @@ import PIL.ExifTags
 import PIL.Image
 import tifffile
 
-from jaxsr import image
+from jaxsr import image, metadata
 
 TOP = 65535
 
@@ -114,10 +114,11 @@ def _check(page: tifffile.TiffPage) -> list[int]:
         )
     values = math.prod(page.shaped)
     limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or math.inf)
-    if values > 4 * limit or page.imagelength * page.imagewidth > limit:
+    pixels = max(values // 4, page.imagelength * page.imagewidth)
+    if pixels > limit:
         raise PIL.Image.DecompressionBombError(
-            f"its {page.imagewidth}x{page.imagelength} pixels exceed the limit of "
-            f"{limit}, could be a decompression bomb"
+            f"Image size ({pixels} pixels) "
+            f"exceeds the limit of {limit}, could be a decompression bomb"
         )
     if not values or page.imagedepth != 1:
         raise ValueError(f"it must be one image, not empty; got shape {page.shape}.")
@@ -174,12 +175,12 @@ def _metadata(page: tifffile.TiffPage, notes: list[str]):
         exif.bigtiff = page.parent.is_bigtiff
         exif.endian = page.parent.byteorder
         exif.load_from_fp(page.parent.filehandle, page.offset)
-        for group in (PIL.ExifTags.IFD.Exif, PIL.ExifTags.IFD.GPSInfo):
-            exif.get_ifd(group)  # while the file is open
+        exif, damaged = metadata.settled(exif)  # while the file is open
         exif.pop(PIL.ExifTags.Base.Orientation, None)
+        notes += metadata.left_out(damaged)
     except Exception:  # on damaged values almost anything
         exif = PIL.Image.Exif()
-        notes.append("its EXIF cannot be read and is left out")
+        notes += metadata.left_out(["EXIF"])
     info = {"icc_profile": page.tags.valueof(34675), "xmp": page.tags.valueof(700)}
     if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
         del info["icc_profile"]

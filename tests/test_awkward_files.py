@@ -8,6 +8,7 @@ import io
 import logging
 import math
 import pathlib
+import re
 import struct
 import zlib
 
@@ -177,7 +178,7 @@ GOOD = {
     ),
     **{f"turned {i}.jpg": (save_turned(i), "RGB", "") for i in range(1, 9)},
     "broken exif.jpg": (save_broken_exif, "RGB", "Corrupt EXIF data"),
-    "odd exif.jpg": (save_odd_exif, "RGB", "its EXIF is damaged and left out"),
+    "odd exif.jpg": (save_odd_exif, "RGB", "metadata is left out: EXIF GPSLatitude"),
     "a jpeg.png": (save_foreign, "RGB", ""),
     "colour, tif.tif": (save(**INFO), "RGB", ""),
     "lzw, tiff.tiff": (save(compression="tiff_lzw", **INFO), "RGB", ""),
@@ -204,7 +205,7 @@ BAD = {
     "header.jpg": (save_part(0.02), "cannot be read as an image"),
     "empty.png": (save_part(0), "cannot identify image file"),
     "text.png": (save_text, "cannot identify image file"),
-    "bomb.png": (save_bomb, "decompression bomb"),
+    "bomb.png": (save_bomb, "900 megapixels; the limit against"),
     "float.tif": (save_float, "PNG holds uint8 or uint16; the image is float32. Use"),
 }
 
@@ -249,7 +250,7 @@ def test_there_are_forty_and_each_has_one_outcome(run):
     before, after, status, said = run
     assert len(GOOD) >= 40 and status == 1
     assert sorted(p.name for p in after.iterdir()) == sorted(map(after_of, GOOD))
-    assert "Running Bicubic on the CPU." in said
+    assert any(re.match(r"Running Bicubic on the CPU \(.*\)\.", s) for s in said)
 
 
 def eight_bits(picture):

@@ -1,6 +1,7 @@
 """Whole commands on real files, as a person types them."""
 
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -333,14 +334,38 @@ def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
     crop = drawn[40:100, -150:-90]  # inside the first crop of the truth
     places = np.argwhere((zoomed == crop[0, 0]).all(axis=-1))
     assert any(np.array_equal(zoomed[y : y + 60, x : x + 60], crop) for y, x in places)
-    assert cli.main([*arguments, "--truth", str(low)]) == 1
+    assert cli.main([*arguments, "--truth", str(low), "--overwrite"]) == 1
     message = "the true image must have 255x255 pixels.*got 85x85"
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
+    low, truth, strip = (str(tmp_path / f"{name}.png") for name in "lts")
+    PIL.Image.new("RGB", (20, 16), "teal").save(low)
+    PIL.Image.new("RGB", (41, 33), "teal").save(truth)  # one pixel above 40x32
+    command = ["compare", low, "-o", strip, "--models", "fsrcnn_x2"]
+    assert cli.main([*command, "--truth", truth]) == 0
+    assert capsys.readouterr().out == f"{strip}: bicubic, fsrcnn_x2\n"
+    before = pathlib.Path(strip).read_bytes()
+    assert cli.main(command) == 1
+    error = capsys.readouterr().err
+    assert "s.png is there already: --overwrite replaces it, --skip-ex" in error
+    assert cli.main([*command, "--skip-existing"]) == 0
+    assert pathlib.Path(strip).read_bytes() == before
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert pathlib.Path(strip).read_bytes() != before
+    PIL.Image.new("RGB", (42, 32)).save(truth)
+    assert cli.main([*command, "--truth", truth, "--overwrite"]) == 1
+    message = "must have 40x32 pixels, as the enlarged one, or up to 1 more on a side"
+    assert message in capsys.readouterr().err
+    assert cli.main([*command, "--truth", "none.png", "--overwrite"]) == 1
+    assert "error: none.png: it cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["upscale", "a.png", "--quality-level", "9"], "JPEG and WebP.*not PNG"),
         (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
         (["evaluate", "--all", "--scales", "2"], "for one model, not for --all"),
         (["evaluate", "--all", "--save", "a"], "for one model, not for --all"),

@@ -14,6 +14,7 @@ FLOORS = {
     "checks": 0,
     "files": 1,
     "image": 0,
+    "metadata": 0,
     "perceptual": 1,
     "process": 0,
     "listing": 1,

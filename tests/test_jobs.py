@@ -236,7 +236,7 @@ def test_bad_files_are_named_skipped_and_counted(tmp_path, caplog):
         "missing.png",
     }
     assert set(reasons) == bad
-    assert "decompression bomb" in reasons["bomb.png"]
+    assert "400 megapixels; the limit" in reasons["bomb.png"]
     assert "truncated" in reasons["cut photo.jpg"].lower()
     assert "No such file" in reasons["missing.png"]
     for name in bad:
@@ -439,6 +439,95 @@ def test_what_a_format_cannot_hold_is_said_before_the_work(tmp_path):
     assert "WEBP holds uint8; the image is uint16. Use .png" in failure.reason
     [failure] = run([tmp_path / "wide.png"], tmp_path / "out.webp").failed
     assert "18000x2. Use .png" in failure.reason
+
+
+@pytest.mark.parametrize(("mode", "becomes"), [("RGBA", "RGB"), ("LA", "L")])
+def test_alpha_that_hides_nothing_goes_into_what_holds_none(tmp_path, mode, becomes):
+    PIL.Image.new(mode, (4, 3), (200,) * (len(mode) - 1) + (255,)).save(
+        tmp_path / "a.png"
+    )
+    [done] = run([tmp_path / "a.png"], suffix=".jpg").done
+    with PIL.Image.open(done) as result:
+        assert result.mode == becomes
+        np.testing.assert_allclose(np.asarray(result), 200, atol=2)
+
+
+def test_folders_take_what_is_an_image_and_name_what_cannot_be_read(tmp_path, caplog):
+    photo = PIL.Image.fromarray(make_pixels(8, 8, 3))
+    good = ["a.jfif", "b.avif", "c.jp2", "d.tga", "e.jpe", "f.pnm", "g.PNG"]
+    for name in good:
+        kind = PIL.Image.registered_extensions()[pathlib.Path(name).suffix.lower()]
+        photo.save(tmp_path / name, kind)
+    photo.convert("1").save(tmp_path / "h.pbm")
+    photo.save(tmp_path / "i", "JPEG")
+    (tmp_path / "j.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    photo.save(tmp_path / "k.dng", "TIFF")
+    (tmp_path / "l.jxl").write_bytes(b"\xff\x0a")
+    for name in ("notes.txt", "README", "movie.mpg", "data.h5", ".hidden.png"):
+        (tmp_path / name).write_text("P6 is no image")
+    (tmp_path / ".hidden").mkdir()
+    photo.save(tmp_path / ".hidden" / "m.png")
+    summary = run([tmp_path], suffix=".webp")
+    assert [p.stem for p in summary.done] == [f"{n}_x2" for n in "abcdefghi"]
+    reasons = {failure.source.name: failure.reason for failure in summary.failed}
+    assert set(reasons) == {"j.HEIC", "k.dng", "l.jxl"}
+    assert "pip install pillow-heif" in reasons["j.HEIC"]
+    assert "Develop it to TIFF or PNG" in reasons["k.dng"]
+
+
+def test_results_of_earlier_runs_are_told_by_name_and_size(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    PIL.Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    sizes = {
+        "a_x2.jpg": (80, 60),  # results
+        "a_x2.5.png": (100, 75),
+        "a_90x60.png": (80, 60),
+        "a_x3.png": (80, 60),  # none: another size than such a name's
+        "a_19x10.jpg": (19, 10),
+        "b_x2.png": (80, 60),  # and no image that it was made of
+    }
+    for name, size in sizes.items():
+        PIL.Image.new("L", size).save(tmp_path / name)
+    done = run([tmp_path], dry_run=True, suffix=".bmp").done
+    assert [path.stem for path in done] == [
+        f"{stem}_x2" for stem in ("a", "a_19x10", "a_x3", "b_x2")
+    ]
+    line = "3 results of earlier runs: a_90x60.png, a_x2.5.png, a_x2.jpg."
+    assert line in caplog.text
+
+
+def test_a_quality_level_is_for_jpeg_and_webp(tmp_path):
+    source = tmp_path / "a.png"
+    PIL.Image.fromarray(make_pixels(60, 60, 3)).save(source)
+    for suffix in (".jpg", ".webp"):
+        lengths = []
+        for level in (10, None, 100):
+            options = {"level": level, "suffix": suffix, "existing": "overwrite"}
+            [done] = run([source], **options).done
+            lengths.append(done.stat().st_size)
+        assert lengths == sorted(lengths) and lengths[0] < 0.7 * lengths[2]
+    for level, suffix, said in ((101, ".jpg", "1 to 100"), (90, ".png", "not PNG")):
+        with pytest.raises(ValueError, match=said):
+            run([source], suffix=suffix, level=level)
+
+
+def test_more_megapixels_can_be_allowed(tmp_path, monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    PIL.Image.new("L", (1500, 1500)).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((1500, 1500), np.uint16))
+    reasons = {f.reason.split(". ")[-1] for f in run([tmp_path], scale=1).failed}
+    assert reasons == {"Pass --max-megapixels 3 if you trust it"}
+    done = run([tmp_path], scale=1, max_megapixels=3).done
+    assert [path.name for path in done] == ["a_x1.png", "b_x1.png"]
+    assert PIL.Image.MAX_IMAGE_PIXELS == 1_000_000
+
+
+def test_the_model_and_the_files_are_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    PIL.Image.new("L", (9, 8)).save(tmp_path / "a.png")
+    run([tmp_path / "a.png"], model="fsrcnn_x2")
+    assert "Running FSRCNN x2 on the CPU (fsrcnn_x2)." in caplog.text
+    assert f"{tmp_path}/a.png, 9x8 -> {tmp_path}/a_x2.png, 18x16" in caplog.text
 
 
 @contextlib.contextmanager

@@ -196,7 +196,7 @@ def _download(address: str) -> bytes:
 
 def _copies(folder: pathlib.Path, entry: dict) -> list[pathlib.Path]:
     found = folder.glob(f"{entry['name']}.*")
-    return [file for file in found if file.suffix.lower() in files.READABLE]
+    return [file for file in found if files.is_image(file)]
 
 
 def is_there(folder: pathlib.Path, entry: dict) -> bool:

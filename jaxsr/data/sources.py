@@ -251,8 +251,7 @@ def _open_part(name: str, data_dir) -> Source:
         paths = _image_files(folder)
         _check_siblings(folder, paths)
         if not paths:
-            kinds = ", ".join(sorted(files.READABLE))
-            raise ValueError(f"{folder} holds no image file ({kinds}).")
+            raise ValueError(f"{folder} holds no image file.")
         name = folder.resolve().name  # cards and tables tell no paths
         if set_name := benchmark_of(paths):
             name = set_name
@@ -338,9 +337,9 @@ def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in files.READABLE
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and not file.is_dir()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and files.is_image(file)
     )
 
 
