@@ -10,7 +10,7 @@ import sys
 import time
 
 import jaxsr
-from jaxsr import checks
+from jaxsr import checks, terminal
 
 BENCHMARKS = ["Set5", "Set14", "B100"]
 RANGE = "white in files of 16 bits, as 4095 (10, 12, 14 or 16 bits, by the largest)"
@@ -49,7 +49,7 @@ def _compare(args) -> int:
     from jaxsr import comparison, files
 
     if not files.to_write(files.writable(args.output), args.existing):
-        print(f"{files.shown(args.output)} is left as it is.")
+        print(f"{terminal.shown(args.output)} is left as it is.")
         return 0
     names = comparison.compare_file(
         args.input,
@@ -61,7 +61,7 @@ def _compare(args) -> int:
         level=args.quality_level,
         max_megapixels=args.max_megapixels,
     )
-    print(files.shown(f"{args.output}: {', '.join(names)}"))
+    print(terminal.shown(f"{args.output}: {', '.join(names)}"))
     return 0
 
 
@@ -181,7 +181,7 @@ def _counted(left_out: list[str]) -> int:
     """The exit status after work on all images but these, which it names."""
     if left_out:
         text = "\n".join([f"{len(left_out)} images left out:", *left_out])
-        print(text, file=sys.stderr)
+        print(terminal.printable(text), file=sys.stderr)
     return 1 if left_out else 0
 
 
@@ -245,7 +245,7 @@ def _import(args) -> int:
     files.writable(args.out)
     model = published.import_weights(args.file, args.network, key=args.key)
     weights.save(args.out, model)
-    print(f"{args.out}: {model.card['network']} {model.card['fields']}")
+    print(f"{terminal.shown(args.out)}: {model.card['network']} {model.card['fields']}")
     return 0
 
 
@@ -262,7 +262,7 @@ def _prepare(args) -> int:
 
     for name in args.name:
         for folder in fetching.fetch(name, args.data_dir, url=args.url):
-            print(folder)
+            print(terminal.shown(folder))
     return 0
 
 
@@ -477,6 +477,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("jaxsr").setLevel(logging.INFO)
+    terminal.make_safe()
     if args.run is not _models:  # which needs no JAX
         keep_compiled()
     try:
@@ -490,7 +491,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {checks.missing(error)}", file=sys.stderr)
         return 1
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
+        text = terminal.printable(str(error) or type(error).__name__)
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -11,7 +11,16 @@ import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 
-from jaxsr import cards, enlarge, evaluate, files, image, metrics, weights
+from jaxsr import (
+    cards,
+    enlarge,
+    evaluate,
+    files,
+    image,
+    metrics,
+    terminal,
+    weights,
+)
 
 # Pixels of the enlarged image along the side of a crop, and by how much it is shown
 # larger, each pixel a square.
@@ -96,7 +105,7 @@ def _rgb(path, data_range: int | None = None) -> np.ndarray:
     try:
         photo, _ = files.read(pathlib.Path(path))
     except ValueError as error:
-        raise ValueError(f"{files.shown(path)}: {error}") from error
+        raise ValueError(f"{terminal.shown(path)}: {error}") from error
     colours = image.without_alpha(photo.pixels)
     if colours.dtype != np.uint8:
         x = colours

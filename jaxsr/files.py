@@ -24,7 +24,7 @@ import PIL.ImageOps
 import PIL.PngImagePlugin
 import PIL.TiffImagePlugin
 
-from jaxsr import metadata, tiff
+from jaxsr import metadata, terminal, tiff
 
 
 class Photo(NamedTuple):
@@ -63,7 +63,7 @@ def written_whole(path: str | os.PathLike):
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes a text file whole or not at all."""
     with written_whole(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def writable(path: str | os.PathLike) -> pathlib.Path:
@@ -103,7 +103,7 @@ def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
             (n for n in lengths if all(p[-n:] != parts[-n:] for p in others)),
             len(parts),
         )
-        names[path] = str(pathlib.Path(*parts[-length:]))
+        names[path] = terminal.shown(pathlib.Path(*parts[-length:]))
     return names
 
 
@@ -199,7 +199,7 @@ def to_write(target: pathlib.Path, existing: str) -> bool:
         return True
     if existing == "error":
         raise ValueError(
-            f"{shown(target)} is there already: --overwrite replaces it, "
+            f"{terminal.shown(target)} is there already: --overwrite replaces it, "
             "--skip-existing leaves it as it is."
         )
     return existing == "overwrite"
@@ -209,11 +209,6 @@ def check_existing(existing: str) -> None:
     """Raises a ValueError where it is no answer to a file that is there already."""
     if existing not in EXISTING:
         raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
-
-
-def shown(path: str | os.PathLike) -> str:
-    """The path on one line: what cannot be printed is escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
 
 
 def size_of(path: pathlib.Path) -> tuple[int, int]:

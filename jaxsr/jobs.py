@@ -20,7 +20,7 @@ import PIL.Image
 import tqdm
 import tqdm.contrib.logging
 
-from jaxsr import enlarge, files, image, models, weights
+from jaxsr import enlarge, files, image, models, terminal, weights
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
     if isinstance(model, weights.Model):
         return model, ""
     name = weights.choose(scale, quality) if model == enlarge.AUTO else model
-    return enlarge.choose(name, scale, quality), f" ({files.shown(name)})"
+    return enlarge.choose(name, scale, quality), f" ({terminal.shown(name)})"
 
 
 def _upscale_files(
@@ -130,7 +130,7 @@ def _upscale_files(
 
     def fail(source, reason):
         summary.failed.append(Failure(source, reason))
-        logger.error("%s: %s", files.shown(source), reason)
+        logger.error("%s: %s", terminal.shown(source), reason)
 
     ending = f"_x{scale:g}" if size is None else f"_{size[1]}x{size[0]}"
     jobs = []
@@ -165,8 +165,8 @@ class _Job(NamedTuple):
 def _tell(job: _Job) -> None:
     logger.info(
         "%s, %dx%d -> %s, %dx%d",
-        *(files.shown(job.source), *job.old[::-1]),
-        *(files.shown(job.target), *job.size[::-1]),
+        *(terminal.shown(job.source), *job.old[::-1]),
+        *(terminal.shown(job.target), *job.size[::-1]),
     )
 
 
@@ -196,7 +196,7 @@ def _run(
 
     def note(job, notes):
         if notes:
-            logger.warning("%s: %s.", files.shown(job.source), "; ".join(notes))
+            logger.warning("%s: %s.", terminal.shown(job.source), "; ".join(notes))
 
     def enlarged(job, reading, bar):
         photo, notes = reading.result()
@@ -247,7 +247,7 @@ def _run(
         concurrent.futures.ThreadPoolExecutor(1) as writer,
     ):
         for i, (job, end) in enumerate(zip(jobs, ends)):
-            bar.set_description_str(files.shown(job.source.name))
+            bar.set_description_str(terminal.shown(job.source.name))
             for ahead in jobs[i + len(readings) : i + 2]:
                 readings.append(reader.submit(files.read, ahead.source))
             with settled(job):
@@ -305,14 +305,16 @@ def _targets(
             if real in originals:
                 fail(
                     source,
-                    f"it would be written over the input {files.shown(target)}.",
+                    f"it would be written over the input {terminal.shown(target)}.",
                 )
             elif len(pairs) > 1:
-                others = [files.shown(other) for other, _ in pairs if other != source]
+                others = [
+                    terminal.shown(other) for other, _ in pairs if other != source
+                ]
                 fail(
                     source,
                     f"it and {', '.join(others)} would be written to one file, "
-                    f"{files.shown(target)}. Rename one, or enlarge them apart.",
+                    f"{terminal.shown(target)}. Rename one, or enlarge them apart.",
                 )
             else:
                 yield source, target
@@ -381,7 +383,7 @@ def _originals(
             stems.setdefault(path.with_suffix(""), []).append(path)
         made = [path for path in images if _is_result(path, stems)]
     if made:
-        names = ", ".join(files.shown(path.name) for path in made[:3])
+        names = ", ".join(terminal.shown(path.name) for path in made[:3])
         more = ", ..." if len(made) > 3 else ""
         logger.info("%d results of earlier runs: %s%s.", len(made), names, more)
     passed = set(made)

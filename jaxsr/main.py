@@ -11,7 +11,7 @@ import sys
 # Until there is something to save, Ctrl-C just ends; JAX's callbacks would swallow it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from jaxsr import checks  # noqa: E402
+from jaxsr import checks, terminal  # noqa: E402
 
 try:
     import jax
@@ -63,7 +63,8 @@ def _parse(argv: list[str]) -> list[str]:
     except Exception as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise
-        sys.exit(f"error: {_said(error, argv)}")
+        terminal.make_safe()
+        sys.exit(f"error: {terminal.printable(_said(error, argv))}")
 
 
 def _said(error: Exception, argv: list[str]) -> str:
@@ -94,6 +95,7 @@ def _experiment(argv: list[str]) -> str:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
+    terminal.make_safe()
     logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
     cli.keep_compiled()
     if not _DISTRIBUTED.value:
@@ -114,7 +116,8 @@ def main(argv: list[str]) -> None:
             raise
         if isinstance(error, ModuleNotFoundError):
             error = checks.missing(error)
-        sys.exit(f"error: {error} (JAXSR_TRACEBACK=1 shows where.)")
+        text = terminal.printable(str(error))
+        sys.exit(f"error: {text} (JAXSR_TRACEBACK=1 shows where.)")
     except KeyboardInterrupt:
         sys.exit(130)
 

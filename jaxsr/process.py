@@ -15,7 +15,18 @@ from jax.experimental import multihost_utils
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
-    """Raises a ValueError where a file lies in the place of a run's folder."""
+    """Raises a ValueError where no run can be kept in a folder.
+
+    Its name must be UTF-8, as Orbax and TensorFlow need it, and no file may lie in the
+    place of a folder.
+    """
+    try:
+        str(workdir.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"the name of a work directory must be UTF-8; got {workdir}. Give another "
+            "--workdir."
+        ) from error
     for folder in (workdir, workdir / "checkpoints", workdir / "crops"):
         if folder.exists() and not folder.is_dir():
             raise ValueError(

@@ -19,7 +19,7 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
-from jaxsr import cli, evaluate, files, weights
+from jaxsr import cli, evaluate, files, terminal, weights
 
 SCALE = 1.5
 WIDTH, HEIGHT = 60, 45
@@ -243,7 +243,7 @@ def after_of(name):
 
 
 def lines_of(name, said):
-    return [line for line in said if files.shown(name) + ": " in line]
+    return [line for line in said if terminal.shown(name) + ": " in line]
 
 
 def test_there_are_forty_and_each_has_one_outcome(run):

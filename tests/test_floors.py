@@ -25,6 +25,7 @@ FLOORS = {
     "tiff": 1,
     "objectives": 2,
     "step": 2,
+    "terminal": 0,
     "tiling": 2,
     "weights": 2,
     "data": 2,

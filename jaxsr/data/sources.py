@@ -23,7 +23,7 @@ import numpy as np
 import PIL.Image
 import tqdm
 
-from jaxsr import files, image
+from jaxsr import files, image, terminal
 
 # What the names of reduced images, and of their folders, contain.
 LOW = re.compile(r"(?i)(^|[^a-z])lr(bic|[^a-z]|$)|low_?res|^x[2348]$")
@@ -184,7 +184,7 @@ def read_pixels(file: str | os.PathLike | BinaryIO, name: str = "") -> np.ndarra
         ValueError: the file is missing, cut short, no image, or of more pixels than
             Pillow takes for harmless. It says `name`, by default the file's.
     """
-    with _named(name or str(file)):
+    with _named(name or terminal.shown(str(file))):
         pixels = image.without_alpha(files.decoded(file, [], upright=False).pixels)
         if pixels.dtype.kind == "f":
             raise ValueError("it holds floating-point numbers, not 8 or 16 bits")
@@ -252,12 +252,12 @@ def _open_part(name: str, data_dir) -> Source:
         _check_siblings(folder, paths)
         if not paths:
             raise ValueError(f"{folder} holds no image file.")
-        name = folder.resolve().name  # cards and tables tell no paths
+        name = terminal.shown(folder.resolve().name)  # cards and tables tell no paths
         if set_name := benchmark_of(paths):
             name = set_name
         elif name in SETS and SETS[name].split == "test":
             name = f"{name} (unverified)"
-        names = [path.relative_to(folder).as_posix() for path in paths]
+        names = [terminal.shown(path.relative_to(folder).as_posix()) for path in paths]
         halved = [False] * len(paths)
     sizes, reasons = _sizes(paths, decode=entry is None)
     if entry and reasons:
@@ -354,7 +354,7 @@ def _sizes(
     def size(path):
         if decode:
             return read_pixels(path).shape[:2]
-        with _named(str(path)), PIL.Image.open(path) as picture:
+        with _named(terminal.shown(path)), PIL.Image.open(path) as picture:
             return picture.height, picture.width
 
     sizes, reasons = [(0, 0)] * len(paths), {}

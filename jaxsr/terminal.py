@@ -1,0 +1,32 @@
+"""What is printed is printable: names of files may hold anything."""
+
+import logging
+import os
+import sys
+
+
+def shown(path: str | os.PathLike) -> str:
+    """The path on one line: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
+
+
+def printable(text: str) -> str:
+    """The text, of whose lines each is shown."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def make_safe() -> None:
+    """Lets names that no terminal can print end no command, nor change a terminal.
+
+    Both commands begin with it, once logging is set up.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_escape)  # the same function is added once
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
