@@ -23,8 +23,8 @@ from jaxsr.data import fetching, patches, sources
 from jaxsr.models import discriminator
 from jaxsr.published import features
 
-# What the names of layers begin with whose weights are of one scale, as EDSR's and
-# FSRCNN's: some have the same shape at another.
+# Prefixes of layers whose weights belong to one scale, as in EDSR and FSRCNN: at
+# another scale some have the same shape.
 ENLARGING = ("deconv", "up_")
 
 

@@ -93,7 +93,7 @@ SETTINGS = {
     "updates_per_dispatch": (32, checks.integer(most=10_000)),
 }
 
-# What the arguments of the parts may be, wherever a part has one of that name.
+# Allowed values of arguments, in every optimizer, schedule ... that has such a one.
 ARGUMENTS = {
     "objective.updates": checks.integer(),
     "objective.weight": checks.number(0),

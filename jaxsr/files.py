@@ -552,9 +552,9 @@ def _write_tiff(file, pixels: np.ndarray, options: dict) -> None:
     file.write(np.ascontiguousarray(pixels, "<u2").data)
 
 
-# How the 16 bits of a channel lie in a file, in Pillow's words -> the same in the other
-# order, by which its decoders give the low bytes instead of the high ones. Of gray with
-# alpha there is no other order, but four bytes that are no RGBA will do.
+# The layout of a channel's 16 bits in a file, in Pillow's words -> the same in the
+# other order, by which its decoders give the low bytes instead of the high ones. Of
+# gray with alpha there is no other order, but four bytes that are no RGBA will do.
 _FOREIGN = "B" if sys.byteorder == "little" else "L"
 OTHER_BYTES = {"LA;16B": "RGBA"} | {
     f"{mode};16{order}": f"{mode};16{other}"

@@ -13,7 +13,7 @@ from jaxsr.data import sources
 
 IMAGES = "images.json"  # beside config.json, what the run is trained on
 
-# Settings that a run may be gone on with changed: none alters what an update computes.
+# Settings that may change when a run is resumed: none alters what an update computes.
 FREE = (
     "checkpoint",
     "data.backend",

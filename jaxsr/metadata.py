@@ -20,7 +20,7 @@ LAYOUT_TAGS = frozenset(
     [256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320]
     + [322, 323, 324, 325, 330, 338, 339, 347, 513, 514, 700, 34675]
 )
-# What of PIL.Image.Image.info says how to show an image, not how it was stored.
+# Entries of PIL.Image.Image.info that say how to show an image, not how it was stored.
 KEPT = ("icc_profile", "exif", "xmp", "dpi")
 
 

@@ -28,7 +28,7 @@ ALEXNET = (
     (256, 3, 1, 1),
 )
 LPIPS_SIDE = 31  # pixels of the smallest image of which AlexNet's last layers see any
-# What `lpips` takes off RGB in [-1, 1], and divides it by.
+# `lpips` subtracts the first from RGB in [-1, 1] and divides by the second.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
 LPIPS_SCALE = (0.458, 0.448, 0.450)
 

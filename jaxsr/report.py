@@ -420,7 +420,7 @@ def curves(
     fig.savefig(path, dpi=110)
 
 
-# How text lies below a horizontal line, at its right end.
+# Places text below a horizontal line, at its right end.
 BELOW = {
     "xycoords": ("axes fraction", "data"),
     "xytext": (0, -3),

@@ -266,7 +266,7 @@ def make_train_steps(
         single: for one update at a time, without a scan. So on a CPU: inside a loop XLA
             leaves the convolutions of gradients in a form that is 25 times slower. The
             two forms differ in the last bit, so a run keeps to one; scans of different
-            lengths do not differ.
+            lengths agree on a CPU, and on a GPU to the last bit but one.
 
     Returns:
         A pure function, not compiled: `inputs` has a leading axis of updates, and so

@@ -204,6 +204,6 @@ BY_PILLOW = {
 }
 UPRIGHT = {1: 0, 2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}  # by the tag Orientation
 
-# What tifffile logs of a file is told by errors here.
+# Our errors say what tifffile would log about a file.
 _quiet = threading.local()
 tifffile.logger().addFilter(lambda record: not getattr(_quiet, "on", False))

@@ -34,7 +34,7 @@ from jaxsr import config as configs
 from jaxsr import step as steps
 from jaxsr.data import patches
 
-# What a run may raise for which one line is answer enough.
+# Errors of a run that are reported in one line, without a traceback.
 ERRORS = (
     ValueError,
     OSError,
@@ -44,7 +44,7 @@ ERRORS = (
     RuntimeError,
 )
 
-# What the best model is told by -> whether more of it is better.
+# Metric that chooses the best model -> 1 where higher is better, -1 where lower is.
 SIGNS = {"psnr": 1, "lpips": -1}
 
 # metric -> the value at which it is time for a word, and that word

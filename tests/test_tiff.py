@@ -66,6 +66,13 @@ def expected_of(stored, kind, extra):
     return np.concatenate([colours, alpha], axis=-1)
 
 
+def arrangements(kind):
+    """The extra channels and planar configurations that files of a kind can have."""
+    for extra, planar in itertools.product(EXTRAS, ("contig", "separate")):
+        if planar == "contig" or KINDS[kind] + len(extra) > 1:
+            yield extra, planar
+
+
 def written(file, kind, extra=(), planar="contig", seed=0, **options):
     """Writes random samples; returns what they mean."""
     channels = KINDS[kind] + len(extra)
@@ -87,12 +94,10 @@ def test_every_form_is_read(tmp_path, kind, compression):
     path = tmp_path / "a.tif"
     places = ({"rowsperstrip": 10}, {"tile": (16, 32)}, {"bigtiff": True})
     places = places[:1] if compression == "lzma" else places  # which is slow
-    for extra, planar, order, place, predictor in itertools.product(
-        EXTRAS, ("contig", "separate"), "<>", places, (False, True)
+    for (extra, planar), order, place, predictor in itertools.product(
+        arrangements(kind), "<>", places, (False, True)
     ):
         packed = {"compression": compression, "predictor": predictor}
-        if KINDS[kind] + len(extra) == 1 and planar == "separate":
-            continue
         expected = written(
             path,
             kind,
@@ -112,17 +117,16 @@ def test_every_form_is_read(tmp_path, kind, compression):
         np.testing.assert_array_equal(eight, np.rint(colours / 257))
 
 
-def test_lzw_is_read_where_pillow_can_and_told_where_not(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", KINDS)
+def test_lzw_is_read_where_pillow_can_and_told_where_not(tmp_path, monkeypatch, kind):
     known = {k: v for k, v in tifffile.TIFF.DECOMPRESSORS._codecs.items() if k != 5}
     monkeypatch.setattr(tifffile.TIFF.DECOMPRESSORS, "_codecs", known)
     imagecodecs = tifffile.tifffile.imagecodecs
     monkeypatch.delattr(imagecodecs, "lzw_decode", raising=False)
     path = tmp_path / "a.tif"
-    for kind, extra, planar, order, tile, predictor in itertools.product(
-        KINDS, EXTRAS, ("contig", "separate"), "<>", (None, (16, 32)), (False, True)
+    for (extra, planar), order, tile, predictor in itertools.product(
+        arrangements(kind), "<>", (None, (16, 32)), (False, True)
     ):
-        if KINDS[kind] + len(extra) == 1 and planar == "separate":
-            continue
         expected = written(
             path,
             kind,

@@ -25,7 +25,7 @@ import tqdm
 
 from jaxsr import files, image, terminal
 
-# What the names of reduced images, and of their folders, contain.
+# Parts of the names of reduced images, and of their folders.
 LOW = re.compile(r"(?i)(^|[^a-z])lr(bic|[^a-z]|$)|low_?res|^x[2348]$")
 LOW_OR_HIGH = re.compile(r"(?i)[^a-z0-9](lr|hr)(?=[^a-z]|$)")
 SKIMAGE = "scikit-image"  # stands for the folder of images in that package

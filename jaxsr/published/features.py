@@ -16,7 +16,8 @@ from jaxsr.data import sources
 from jaxsr.published import tensors as files
 from jaxsr.published import torch_files
 
-# What Keras' weights take off, and torchvision's, which also divide; RGB in 0..255.
+# Means that Keras' weights expect subtracted, and torchvision's, with its divisors; RGB
+# in 0..255.
 KERAS_MEAN = (123.68, 116.779, 103.939)
 TORCH_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 TORCH_DEVIATION = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -26,7 +27,7 @@ KERAS_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/vgg19"
 KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 
-# What LPIPS is made of: torchvision's AlexNet, and the authors' channel weights.
+# LPIPS consists of torchvision's AlexNet and the authors' channel weights.
 LPIPS_URLS = (
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"

@@ -33,7 +33,7 @@ DTYPES = {
 }
 
 
-# What wrappers of networks put before all their names, and count beside them.
+# Prefixes that wrappers of networks add to all names, and counters that they add.
 PREFIXES = ("module.", "model.", "net_g.", "netG.", "generator.", "_orig_mod.")
 COUNTS = ("n_averaged",)
 SHARED = 16  # times that the tensors may be as large as the file

@@ -35,7 +35,7 @@ _SCORE = checks.Kind(
 _SCORES = checks.table(
     checks.table(_SCORE, lambda scale: re.fullmatch(r"x\d+(\.\d+)?", scale))
 )
-# What every card holds, and what it may hold.
+# Fields of every card, and the kinds of their values.
 CARD = {
     "network": checks.TEXT,
     "fields": checks.table(checks.ANYTHING),
