@@ -374,14 +374,17 @@ def _originals(
     images = [
         path for path in paths if not path.name.startswith(".") and files.is_image(path)
     ]
-    if output and os.path.realpath(output) != os.path.realpath(root):
-        inside = os.path.join(os.path.realpath(output), "")
-        made = [p for p in images if os.path.realpath(p).startswith(inside)]
-    else:
-        stems = {}
-        for path in images:
-            stems.setdefault(path.with_suffix(""), []).append(path)
-        made = [path for path in images if _is_result(path, stems)]
+    stems = {}
+    for path in images:
+        stems.setdefault(path.with_suffix(""), []).append(path)
+    apart = output and os.path.realpath(output) != os.path.realpath(root)
+    inside = apart and os.path.join(os.path.realpath(output), "")
+    made = [
+        path
+        for path in images
+        if _is_result(path, stems)
+        or (inside and os.path.realpath(path).startswith(inside))
+    ]
     if made:
         names = ", ".join(terminal.shown(path.name) for path in made[:3])
         more = ", ..." if len(made) > 3 else ""

@@ -488,12 +488,15 @@ def test_results_of_earlier_runs_are_told_by_name_and_size(tmp_path, caplog):
     }
     for name, size in sizes.items():
         PIL.Image.new("L", size).save(tmp_path / name)
-    done = run([tmp_path], dry_run=True, suffix=".bmp").done
-    assert [path.stem for path in done] == [
-        f"{stem}_x2" for stem in ("a", "a_19x10", "a_x3", "b_x2")
-    ]
-    line = "3 results of earlier runs: a_90x60.png, a_x2.5.png, a_x2.jpg."
-    assert line in caplog.text
+    (tmp_path / "out").mkdir()
+    PIL.Image.new("L", (80, 60)).save(tmp_path / "out" / "c.png")
+    line = "results of earlier runs: a_90x60.png, a_x2.5.png, a_x2.jpg"
+    for output, count in ((None, 3), (tmp_path / "out", 4)):
+        done = run([tmp_path], output, dry_run=True, suffix=".bmp").done
+        assert [path.stem for path in done] == [
+            f"{stem}_x2" for stem in ("a", "a_19x10", "a_x3", "b_x2")
+        ] + ["c_x2"] * (output is None)
+        assert f"{count} {line}" in caplog.text
 
 
 def test_a_quality_level_is_for_jpeg_and_webp(tmp_path):
