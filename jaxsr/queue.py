@@ -12,6 +12,7 @@ import pathlib
 import shlex
 import sys
 import tomllib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import ml_collections
@@ -19,8 +20,7 @@ import ml_collections
 from jaxsr import build, cards, cli, evaluate, identity, logs, process, train, weights
 from jaxsr.data import sources
 
-SETS = ("Set5", "Set14", "B100")  # what a model's card is scored on
-VALIDATION = "validation"  # and by what it is chosen for a scale
+VALIDATION = "validation"  # the images by which a model is chosen for a scale
 
 
 class Entry(NamedTuple):
@@ -140,11 +140,13 @@ def _psnr(path: pathlib.Path) -> float | None:
     return weights.load(path).card.get("validation", {}).get("psnr")
 
 
-def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
+def take(
+    name: str, workdir: pathlib.Path, shipped: pathlib.Path, sets: Sequence[str]
+) -> bool:
     """Puts the best model of a run into the folder `shipped` if it is the better one.
 
-    The validation images alone decide; the benchmark sets are then scored for its card,
-    the mean over eight symmetries too where the card of the one before has it.
+    The validation images alone decide; the image sets `sets` are then scored for its
+    card, the mean over eight symmetries too where the card of the one before has it.
 
     Returns whether it was put there.
     """
@@ -155,9 +157,9 @@ def take(name: str, workdir: pathlib.Path, shipped: pathlib.Path) -> bool:
     model = weights.halved(weights.load(workdir))
     ensemble = path.exists() and "ensemble" in weights.load(path).card
     scales = model.card["scales"]
-    sets = [evaluate.measurable(sources.open_source(s), scales) for s in SETS]
+    opened = [evaluate.measurable(sources.open_source(s), scales) for s in sets]
     model = model._replace(card=model.card | {"scores": {}})
-    scores = list(evaluate.compare(model, sets, scales, ensemble=ensemble))
+    scores = list(evaluate.compare(model, opened, scales, ensemble=ensemble))
     model = evaluate.with_scores(model, scores)
     shipped.mkdir(parents=True, exist_ok=True)
     weights.save(path, evaluate.rated(model, sources.open_source(VALIDATION)))
@@ -228,8 +230,9 @@ def main(argv: list[str] | None = None) -> int:
         print(table(entries, runs, args.shipped))
         return 0
     if args.take:
-        for entry in entries:
-            take(entry.name, runs / entry.name, args.shipped)
+        for entry, config in zip(entries, configs):
+            sets = config.evaluation.sets
+            take(entry.name, runs / entry.name, args.shipped, sets)
         return 0
     cli.keep_compiled()
     build.use_cores(math.gcd(*(config.data.batch for config in configs)))
@@ -242,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
         origin = identity.origin(f"{entry.experiment}.py", entry.flags)
         try:
             train.train(config, workdir, origin=origin)
-            take(entry.name, workdir, args.shipped)
+            take(entry.name, workdir, args.shipped, config.evaluation.sets)
         except train.ERRORS as error:
             failed.append(entry.name)
             process.say(f"{entry.name} failed: {error}")

@@ -131,7 +131,6 @@ def make_model(path, value, psnr):
 def test_the_better_model_by_validation_is_shipped_and_scored(
     data_dir, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(queue, "SETS", ("Set5",))
     monkeypatch.setattr(queue, "VALIDATION", "samples-validation")
     rated = functools.partial(evaluate.rated, scales=(2,))
     monkeypatch.setattr(evaluate, "rated", rated)
@@ -139,14 +138,14 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     run.mkdir()
     shipped.mkdir()
     path = shipped / "small.safetensors"
-    assert not queue.take("small", run, shipped)  # nothing trained yet
+    assert not queue.take("small", run, shipped, ["Set5"])  # nothing trained yet
     make_model(run / weights.MODEL, 0.01, 20.0)
-    assert queue.take("small", run, shipped)
+    assert queue.take("small", run, shipped, ["Set5"])
     assert weights.load(path).card["scores"]["Set5"]["x2"]["psnr"] > 0
     assert "small: 20.000 dB on validation; Set5 x2" in capsys.readouterr().out
     for psnr, taken in ((20.0, False), (19.0, False), (21.0, True)):
         make_model(run / weights.MODEL, 0.02, psnr)
-        assert queue.take("small", run, shipped) == taken
+        assert queue.take("small", run, shipped, ["Set5"]) == taken
     assert "(was 20.000)" in capsys.readouterr().out
     assert weights.load(path).card["validation"]["psnr"] == 21.0
     before = weights.load(path)
