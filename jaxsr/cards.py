@@ -7,11 +7,59 @@ import json
 import math
 import os
 import pathlib
+import re
+
+from jaxsr import checks
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
 # quality -> the multiply-adds that it may take for 1280x720 pixels
 QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
+
+
+_NUMBER, _COUNT = checks.number(), checks.integer(0, 10**18)
+# data -> "x2" -> score
+_SCORES = checks.table(
+    checks.table(
+        checks.record({"psnr": _NUMBER, "ssim": _NUMBER}, {"lpips": _NUMBER}),
+        lambda scale: re.fullmatch(r"x\d+(\.\d+)?", scale),
+    )
+)
+# Fields of every card, and the kinds of their values.
+CARD = {
+    "network": checks.TEXT,
+    "fields": checks.table(checks.ANYTHING),
+    "color": checks.TEXT,
+    "scales": checks.several(checks.integer(most=64)),
+    "trained_on": checks.TEXT,
+    "step": checks.either(checks.integer(0), checks.NOTHING),
+    "scores": _SCORES,
+    "digest": checks.TEXT,
+}
+# Those that it may have besides.
+MORE = {
+    **dict.fromkeys(("epochs", "hours"), checks.number(0)),
+    **dict.fromkeys(
+        ("commit", "device", "loss", "objective", "protocol", "recipe", "source"),
+        checks.TEXT,
+    ),
+    "blur": checks.number(0, 100),
+    "cost": checks.record(
+        {
+            "parameters": _COUNT,
+            "halo": _COUNT,
+            "input": checks.TEXT,
+            "multiply_adds": checks.table(_COUNT, lambda scale: True),
+        }
+    ),
+    "ensemble": _SCORES,
+    "rated_on": checks.TEXT,
+    "upscaling": checks.table(
+        checks.record({"psnr": _NUMBER, "multiply_adds": _NUMBER}),
+        lambda scale: re.fullmatch(r"[1-9]\d?(\.\d+)?", scale),
+    ),
+    "validation": checks.table(checks.either(checks.TEXT, _NUMBER)),
+}
 
 
 def shipped() -> list[str]:
@@ -28,7 +76,7 @@ def read(path: str | os.PathLike) -> dict:
     """The card in a model file, of which only the header is read.
 
     Raises:
-        ValueError: where it has none.
+        ValueError: where it has none, or one that `parse` refuses.
     """
     try:
         with open(path, "rb") as file:
@@ -36,9 +84,36 @@ def read(path: str | os.PathLike) -> dict:
             if length > os.stat(path).st_size:
                 raise ValueError("it is cut short")
             header = json.loads(file.read(length))
-        return json.loads(header["__metadata__"]["jaxsr"])
+        text = header["__metadata__"]["jaxsr"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no model file of jaxsr: {error}.") from error
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"Cannot load {path}: {error}") from error
+
+
+def parse(text: str) -> dict:
+    """The card that a text is.
+
+    Raises:
+        ValueError: where it is none, by `CARD` and `MORE`.
+    """
+
+    def refused(constant):
+        raise ValueError(f"a number must be finite; got {constant}")
+
+    try:
+        card = json.loads(text, parse_constant=refused)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"its card must be JSON: {error}.") from error
+    checks.check("its card", card, checks.table(checks.ANYTHING))
+    if missing := sorted(CARD.keys() - card.keys()):
+        raise ValueError(f"its card lacks {missing}; got {sorted(card)}.")
+    for name, kind in (CARD | MORE).items():
+        if name in card:
+            checks.check(f"its card's {name}", card[name], kind)
+    return card
 
 
 def check_quality(quality: str) -> None:

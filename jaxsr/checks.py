@@ -84,6 +84,23 @@ def table(kind: Kind, key: Callable[[str], object] = bool) -> Kind:
     )
 
 
+def record(kinds: dict[str, Kind], more: dict[str, Kind] | None = None) -> Kind:
+    """Dictionaries that have all of `kinds`, and maybe some of `more`."""
+    parts = (f"{key}: {kind.what}" for key, kind in kinds.items())
+    return Kind(
+        f"a dictionary with {', '.join(parts)}",
+        lambda x: (
+            isinstance(x, dict)
+            and kinds.keys() <= x.keys()
+            and all(
+                kind.holds(x[key])
+                for key, kind in (kinds | (more or {})).items()
+                if key in x
+            )
+        ),
+    )
+
+
 def either(*kinds: Kind) -> Kind:
     """What is of any of the kinds."""
     what = " or ".join(kind.what for kind in kinds)

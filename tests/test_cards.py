@@ -11,6 +11,17 @@ import pytest
 from jaxsr import cards, evaluate, image, models, weights
 from jaxsr.data import sources
 
+CARD = {
+    "network": "vdsr",
+    "fields": {},
+    "color": "y",
+    "scales": [2],
+    "trained_on": "T91",
+    "step": 1,
+    "scores": {},
+    "digest": "",
+}
+
 
 def ship(folder, **tables):
     """Model files of a header alone: name -> scale -> (dB, billions of operations)."""
@@ -19,7 +30,7 @@ def ship(folder, **tables):
             scale: {"psnr": psnr, "multiply_adds": adds * 1e9}
             for scale, (psnr, adds) in table.items()
         }
-        card = {"upscaling": rows} if rows else {}
+        card = CARD | ({"upscaling": rows} if rows else {})
         header = json.dumps({"__metadata__": {"jaxsr": json.dumps(card)}}).encode()
         content = len(header).to_bytes(8, "little") + header
         (folder / f"{name}.safetensors").write_bytes(content)
@@ -80,6 +91,17 @@ def test_a_file_without_a_card_is_named(tmp_path, content):
     (tmp_path / "a.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match="a.safetensors is no model file"):
         cards.read(tmp_path / "a.safetensors")
+
+
+def test_a_card_is_checked_without_jax(tmp_path, monkeypatch):
+    ship(tmp_path, a={"2": (36, 3)})
+    path = tmp_path / "a.safetensors"
+    assert cards.read(path)["upscaling"] == {"2": {"psnr": 36, "multiply_adds": 3e9}}
+    monkeypatch.setitem(CARD, "scales", 2)
+    ship(tmp_path, a={})
+    message = f"Cannot load {path}: its card's scales must be a list, each an integer"
+    with pytest.raises(ValueError, match=message):
+        cards.read(path)
 
 
 rated = pytest.mark.skipif(

@@ -130,7 +130,7 @@ CARDS = {
     "scores in a list": ({"scores": [36.4]}, "card's scores must be a dictionary"),
     "scores without SSIM": (
         {"scores": {"Set5": {"x2": {"psnr": 36.4}}}},
-        "card's scores must be .* with psnr and ssim",
+        "card's scores must be .* with psnr: a number, ssim: a number; got",
     ),
     "scores of another key": (
         {"scores": {"Set5": {"two": {"psnr": 36.4, "ssim": 0.9}}}},
@@ -142,6 +142,14 @@ CARDS = {
     "training on nothing": ({"trained_on": None}, "trained_on must be text; got None"),
     "steps of text": ({"step": "7"}, "card's step must be an integer.*; got '7'"),
     "hours of text": ({"hours": "7"}, "card's hours must be a number from 0; got '7'"),
+    "a blur of text": ({"blur": "1"}, "card's blur must be a number from 0 up to 100"),
+    "half a cost": ({"cost": {"halo": 3}}, "cost must be a dictionary with parameters"),
+    "an ensemble in a list": ({"ensemble": []}, "card's ensemble must be a dictionary"),
+    "upscaling of text": (
+        {"upscaling": {"2": {"psnr": "36", "multiply_adds": 1}}},
+        "card's upscaling must be .*psnr: a number, multiply_adds: a number",
+    ),
+    "validation in a list": ({"validation": [31]}, "validation must be a dictionary"),
     "a scale beyond all": (
         {"network": "fsrcnn", "fields": {"scale": 1_000_000}, "scales": [2]},
         "fsrcnn's scale must be an integer from 1 to 64; got 1000000",

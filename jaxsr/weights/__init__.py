@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import pathlib
-import re
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -18,43 +17,13 @@ import safetensors
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxsr import cards, checks, files, image, models
+from jaxsr import cards, files, image, models
 from jaxsr.models import catalog
 
 MODEL = f"model{cards.SUFFIX}"  # in a run directory
 shipped = cards.shipped
 # Shipped models of other names before: these load too.
 RENAMED = {f"srcnn_x{scale}": f"srcnn_955_x{scale}" for scale in (2, 3, 4)}
-
-
-_SCORE = checks.Kind(
-    "a dictionary of numbers, with psnr and ssim",
-    lambda x: checks.table(checks.number()).holds(x) and {"psnr", "ssim"} <= x.keys(),
-)
-# data -> "x2" -> score
-_SCORES = checks.table(
-    checks.table(_SCORE, lambda scale: re.fullmatch(r"x\d+(\.\d+)?", scale))
-)
-# Fields of every card, and the kinds of their values.
-CARD = {
-    "network": checks.TEXT,
-    "fields": checks.table(checks.ANYTHING),
-    "color": checks.one_of(image.CHANNELS),
-    "scales": checks.several(checks.integer(most=64)),
-    "trained_on": checks.TEXT,
-    "step": checks.either(checks.integer(0), checks.NOTHING),
-    "scores": _SCORES,
-    "digest": checks.TEXT,
-}
-MORE = {
-    **dict.fromkeys(("epochs", "hours"), checks.number(0)),
-    **dict.fromkeys(
-        ("commit", "device", "loss", "objective", "protocol", "recipe", "source"),
-        checks.TEXT,
-    ),
-    "ensemble": _SCORES,
-    "validation": checks.table(checks.either(checks.TEXT, checks.number())),
-}
 
 
 class Model(NamedTuple):
@@ -251,26 +220,7 @@ def _read(path):
             "its metadata must hold a card under 'jaxsr', as weights.save writes it; "
             f"got {sorted(metadata)}."
         )
-    return tensors, _parsed(metadata["jaxsr"])
-
-
-def _parsed(text: str) -> dict:
-    """The card that a text is; a ValueError where it is none, by `CARD`."""
-
-    def refused(constant):
-        raise ValueError(f"a number must be finite; got {constant}")
-
-    try:
-        card = json.loads(text, parse_constant=refused)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its card must be JSON: {error}.") from error
-    checks.check("its card", card, checks.table(checks.ANYTHING))
-    if missing := sorted(CARD.keys() - card.keys()):
-        raise ValueError(f"its card lacks {missing}; got {sorted(card)}.")
-    for name, kind in (CARD | MORE).items():
-        if name in card:
-            checks.check(f"its card's {name}", card[name], kind)
-    return card
+    return tensors, cards.parse(metadata["jaxsr"])
 
 
 def _net(card):
