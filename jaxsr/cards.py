@@ -113,6 +113,9 @@ def parse(text: str) -> dict:
     for name, kind in (CARD | MORE).items():
         if name in card:
             checks.check(f"its card's {name}", card[name], kind)
+    counted = card.get("cost", {}).get("multiply_adds", {"": 0})
+    if lacking := [s for s in card["scales"] if not counted.keys() & {str(s), ""}]:
+        raise ValueError(f"its card's cost lacks the scales {lacking}; got {counted}.")
     return card
 
 

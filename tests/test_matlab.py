@@ -49,6 +49,15 @@ def test_dimensions_that_exceed_the_file_are_refused(variable, shape, size):
         matlab.read(damaged)
 
 
+@pytest.mark.parametrize("kind", [0, 8, 23559, 2**15])
+def test_numbers_of_a_type_that_there_is_not_are_refused(kind):
+    data = written(x=np.full((3, 3), 0.1))  # of doubles, type 9, in 72 bytes
+    assert data.count(struct.pack("<2I", 9, 72)) == 1
+    damaged = data.replace(struct.pack("<2I", 9, 72), struct.pack("<2I", kind, 72))
+    with pytest.raises(ValueError, match=rf"no elements of type \{{{kind}\}}"):
+        matlab.read(damaged)
+
+
 def test_foreign_versions_bombs_and_depth_are_refused():
     data = written(x=np.eye(2))
     with pytest.raises(ValueError, match="not of version 5 to 7"):

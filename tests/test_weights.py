@@ -144,6 +144,17 @@ CARDS = {
     "hours of text": ({"hours": "7"}, "card's hours must be a number from 0; got '7'"),
     "a blur of text": ({"blur": "1"}, "card's blur must be a number from 0 up to 100"),
     "half a cost": ({"cost": {"halo": 3}}, "cost must be a dictionary with parameters"),
+    "the cost of another scale": (
+        {
+            "cost": {
+                "parameters": 1,
+                "halo": 3,
+                "input": "low",
+                "multiply_adds": {"8": 1},
+            }
+        },
+        r"its card's cost lacks the scales \[2, 3, 4\]; got {'8': 1}",
+    ),
     "an ensemble in a list": ({"ensemble": []}, "card's ensemble must be a dictionary"),
     "upscaling of text": (
         {"upscaling": {"2": {"psnr": "36", "multiply_adds": 1}}},

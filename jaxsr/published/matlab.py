@@ -44,6 +44,7 @@ def check_names(variables: dict[str, np.ndarray], expected: list[str]) -> None:
 # Of MATLAB's format, version 5 (its document "MAT-File Format"):
 HEADER = 128  # bytes before the first element; the last two say the byte order
 MATRIX, COMPRESSED = 14, 15  # types of elements
+PLAIN = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}  # those of numbers and text
 CELL, STRUCTS, SPARSE, OPAQUE = 1, (2, 3), 5, 16  # classes; from OPAQUE on, code
 DEEPEST = 32  # a cell in a struct in a cell ...
 DENSEST = 64  # bytes that one compressed byte may stand for
@@ -52,7 +53,8 @@ DENSEST = 64  # bytes that one compressed byte may stand for
 def _check_sizes(data: bytes) -> None:
     """Raises a ValueError where a size in the file exceeds what the file holds.
 
-    SciPy allocates by those sizes before it reads on, and follows them anywhere.
+    SciPy allocates by those sizes before it reads on, and follows them anywhere; so it
+    does the types of elements, beyond the table of those that it knows.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[HEADER - 2 : HEADER])
     if order is None or 0 in data[:4]:
@@ -93,6 +95,8 @@ def _check_matrix(kind: int, content: bytes, order: str, depth: int = 0) -> None
     dims = struct.unpack(f"{order}{len(dims) // 4}i", dims)
     if not 0 < of_class < OPAQUE or of_class == SPARSE or depth > DEEPEST:
         raise ValueError("it is nested too deeply, or holds more than plain arrays")
+    if unknown := {kind for kind, _ in rest} - PLAIN - {MATRIX}:
+        raise ValueError(f"it is damaged: there are no elements of type {unknown}")
     inner = [x for x in rest if x[0] == MATRIX]
     count, most = math.prod(dims), len(content)  # a number takes a byte at least
     if of_class == CELL:
