@@ -70,7 +70,7 @@ def size(file) -> tuple[int, int] | None:
     with _page(file) as page:
         if page is None:
             return None
-        stored = page.imagelength, page.imagewidth
+        stored = _stored_size(page)
         return stored[::-1] if _symmetry(page) % 2 else stored
 
 
@@ -86,9 +86,15 @@ def _page(file) -> Iterator[tifffile.TiffPage | None]:
         with opened as tiff:
             page = tiff and tiff.pages.first
             deep = page and page.bitspersample == 16 and page.dtype is not None
+            if deep and not all(type(n) is int for n in _stored_size(page)):
+                raise ValueError("its height and width are not one number each.")
             yield page if deep else None
     finally:
         _quiet.on = False
+
+
+def _stored_size(page: tifffile.TiffPage) -> tuple[int, int]:
+    return page.imagelength, page.imagewidth
 
 
 def _check(page: tifffile.TiffPage) -> list[int]:

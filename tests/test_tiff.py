@@ -258,6 +258,18 @@ def test_a_damaged_header_is_told_before_memory_is_taken(
         sources.read_pixels(path)
 
 
+def test_a_side_that_is_several_numbers_is_told(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((6, 5), np.uint16), photometric="minisblack")
+    content = bytearray(path.read_bytes())
+    # Two numbers of 16 bits.
+    struct.pack_into("<HI", content, tag_entry(content, 256) + 2, 3, 2)
+    path.write_bytes(content)
+    for function in (tiff.size, tiff.read):
+        with pytest.raises(ValueError, match="height and width are not one number"):
+            function(path)
+
+
 def test_other_files_are_left_to_pillow(tmp_path):
     PIL.Image.new("RGB", (4, 5)).save(tmp_path / "a.tif")
     PIL.Image.new("RGB", (4, 5)).save(tmp_path / "a.png")

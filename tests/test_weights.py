@@ -165,6 +165,10 @@ CARDS = {
         {"network": "fsrcnn", "fields": {"scale": 1_000_000}, "scales": [2]},
         "fsrcnn's scale must be an integer from 1 to 64; got 1000000",
     ),
+    "a crop beyond all": (
+        {"network": "fsrcnn", "fields": {"crop": 10**400}},
+        "fsrcnn's crop must be an integer from 0 to 64 or None; got 1000",
+    ),
     "another scale than the network's": (
         {"network": "fsrcnn", "fields": {"scale": 2}, "scales": [3]},
         r"scales must be among the network's \(2,\); got \[3\]",

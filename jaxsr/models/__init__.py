@@ -8,6 +8,7 @@ one output pixel depends on.
 
 import dataclasses
 import math
+import types
 import typing
 
 import flax.linen as nn
@@ -39,9 +40,9 @@ def make(name: str, **fields) -> nn.Module:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in fields.items()
     }  # a module with a list in it cannot be hashed by jit
-    types = {field.name: field.type for field in dataclasses.fields(MODELS[name])}
+    annotations = {f.name: f.type for f in dataclasses.fields(MODELS[name])}
     for key, value in fields.items():
-        checks.check(f"{name}'s {key}", value, _kind(key, types[key]))
+        checks.check(f"{name}'s {key}", value, _kind(key, annotations[key]))
     layers = math.prod((known | fields).get(key, 1) for key in REPEATED)
     checks.check(f"the product of {name}'s {', '.join(REPEATED)}", layers, LAYERS)
     return MODELS[name](**fields)
@@ -51,8 +52,10 @@ def _kind(key: str, type_: type) -> checks.Kind:
     """What a field of this name and annotation may hold."""
     if typing.get_origin(type_) is tuple:
         return checks.several(_kind(key, typing.get_args(type_)[0]), least=1)
+    if isinstance(type_, types.UnionType):
+        return checks.either(*(_kind(key, t) for t in typing.get_args(type_)))
     kinds = {int: INTEGERS.get(key, checks.integer(most=4096)), bool: checks.FLAG}
-    kinds |= {float: checks.number(), str: checks.TEXT}
+    kinds |= {float: checks.number(), str: checks.TEXT, type(None): checks.NOTHING}
     return kinds.get(type_, checks.ANYTHING)
 
 
@@ -93,6 +96,7 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
 # Of fields that are integers, those whose range is not 1 to 4096.
 INTEGERS = {
     "blocks": checks.integer(0, 1024),
+    "crop": checks.integer(0, 64),
     "depth": checks.integer(0, 1024),
     "scale": checks.integer(1, 64),
     "scales": checks.integer(1, 64),
