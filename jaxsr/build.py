@@ -303,8 +303,11 @@ def _in_training(config: dict) -> nn.Module:
 def make_discriminator(config: dict) -> discriminator.Discriminator:
     """The adversary of a run's network, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
-    return discriminator.Discriminator(
-        **config["discriminator"], dtype=dtype, axis_name=steps.AXIS
+    given = {"dtype": dtype, "axis_name": steps.AXIS}
+    return models.made(
+        discriminator.Discriminator,
+        "discriminator",
+        config["discriminator"] | given,
     )
 
 

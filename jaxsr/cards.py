@@ -55,7 +55,9 @@ MORE = {
     "ensemble": _SCORES,
     "rated_on": checks.TEXT,
     "upscaling": checks.table(
-        checks.record({"psnr": _NUMBER, "multiply_adds": _NUMBER}),
+        checks.record(
+            {"psnr": _NUMBER, "multiply_adds": checks.either(_NUMBER, _COUNT)}
+        ),
         lambda scale: re.fullmatch(r"[1-9]\d?(\.\d+)?", scale),
     ),
     "validation": checks.table(checks.either(checks.TEXT, _NUMBER)),

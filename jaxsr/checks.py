@@ -47,7 +47,8 @@ def number(
     def holds(x):
         return (
             type(x) in (int, float)
-            and abs(x) < 1e300  # neither infinite nor NaN, nor an integer beyond both
+            # Neither infinite nor NaN, nor more than JAX can take.
+            and abs(x) < (2**31 if type(x) is int else 2**63)
             and least <= x <= most
             and above < x < below
         )

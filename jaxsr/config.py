@@ -131,6 +131,7 @@ def defaults() -> dict:
 
 def check(config: dict) -> None:
     """Raises a ValueError, of one line, for a setting that cannot be meant."""
+    _check_names(config)
     for name, (_, kind) in SETTINGS.items():
         section, _, key = name.rpartition(".")
         checks.check(name, (config[section] if section else config)[key], kind)
@@ -139,12 +140,26 @@ def check(config: dict) -> None:
         if key in config[section]:
             checks.check(name, config[section][key], kind)
     for section in ("network", "schedule", "optim", "objective"):
-        if "name" not in config[section]:
+        if not checks.TEXT.holds(config[section].get("name")):
             raise ValueError(f"{section} must have a name; got {config[section]}.")
     if "dtype" in config["network"] | config["in_training"]:
         raise ValueError("network.dtype is not for configs: set precision.")
     _check_scales(config)
     _check_memory(config)
+
+
+def _check_names(config):
+    sections = {name.rpartition(".")[0] for name in SETTINGS} - {""}
+    for section in sections:
+        checks.check(section, config.get(section), _DICTIONARY)
+    found = config.keys() - sections
+    found |= {f"{section}.{key}" for section in sections for key in config[section]}
+    if found != SETTINGS.keys():
+        raise ValueError(
+            "the settings must be those that experiments/base.py begins with; missing "
+            f"are {sorted(SETTINGS.keys() - found)}, unknown "
+            f"{sorted(found - SETTINGS.keys())}."
+        )
 
 
 def _check_scales(config):

@@ -36,6 +36,8 @@ def test_every_default_is_what_it_may_be():
         ("data.reduced", (1.5,), "data.reduced must be a list, each a number above 0"),
         ("network", 3, "network must be a dictionary"),
         ("network", {}, "network must have a name"),
+        ("perceptual.total_variation", 2**63, "total_variation must be a number from"),
+        ("schedule.name", ["step"], r"schedule must have a name; got .*'name': \['st"),
         ("network.depth", 10**5, "vdsr's depth must be an integer from 0 to 1024"),
         ("network.depth", "20", "vdsr's depth must be an integer .*; got '20'"),
         ("network.width", 0, "vdsr's width must be an integer from 1 to 4096; got 0"),
@@ -63,6 +65,20 @@ def test_a_setting_that_cannot_be_meant_is_named_in_one_line(setting, value, mes
     with pytest.raises(ValueError, match=message) as caught:
         configs.check(config)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_that_a_file_lacks_or_makes_up_are_named():
+    config = vdsr.get_config().to_dict()
+    del config["network"], config["data"]["patch"]
+    config["data"]["pach"] = 41
+    message = r"missing are \['data.patch', 'network'\], unknown \['data.pach'\]"
+    with pytest.raises(ValueError, match=message):
+        configs.check(config)
+    with pytest.raises(ValueError, match="validation must be a dictionary.*; got 3"):
+        configs.check(config | {"validation": 3})
+    del config["optim"], config["validation"]
+    with pytest.raises(ValueError, match="validation must be a dictionary.*; got None"):
+        configs.check(config)
 
 
 def test_layers_beyond_all_tracing_are_refused():

@@ -158,7 +158,7 @@ CARDS = {
     "an ensemble in a list": ({"ensemble": []}, "card's ensemble must be a dictionary"),
     "upscaling of text": (
         {"upscaling": {"2": {"psnr": "36", "multiply_adds": 1}}},
-        "card's upscaling must be .*psnr: a number, multiply_adds: a number",
+        "card's upscaling must be .*psnr: a number, multiply_adds: a number or",
     ),
     "validation in a list": ({"validation": [31]}, "validation must be a dictionary"),
     "a scale beyond all": (

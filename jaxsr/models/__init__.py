@@ -33,19 +33,24 @@ def make(name: str, **fields) -> nn.Module:
     """The network of that name in `MODELS`, its paper's but for `fields`."""
     if name not in MODELS:
         raise ValueError(f"network must be one of {sorted(MODELS)}; got {name!r}.")
-    known = fields_of(MODELS[name])
+    return made(MODELS[name], name, fields)
+
+
+def made(cls: type[nn.Module], name: str, fields: dict) -> nn.Module:
+    """The module of a class; a ValueError names a field that cannot be meant."""
+    known = fields_of(cls)
     if unknown := sorted(set(fields) - set(known)):
         raise ValueError(f"{name} has the fields {sorted(known)}; got {unknown}.")
     fields = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in fields.items()
     }  # a module with a list in it cannot be hashed by jit
-    annotations = {f.name: f.type for f in dataclasses.fields(MODELS[name])}
+    annotations = {f.name: f.type for f in dataclasses.fields(cls)}
     for key, value in fields.items():
         checks.check(f"{name}'s {key}", value, _kind(key, annotations[key]))
     layers = math.prod((known | fields).get(key, 1) for key in REPEATED)
     checks.check(f"the product of {name}'s {', '.join(REPEATED)}", layers, LAYERS)
-    return MODELS[name](**fields)
+    return cls(**fields)
 
 
 def _kind(key: str, type_: type) -> checks.Kind:
