@@ -277,10 +277,10 @@ def _commas(text: str) -> list[str]:
 
 
 def _integers(text: str) -> list[int]:
-    numbers = [int(part) for part in _commas(text)]
-    if not numbers or min(numbers) < 1:
+    parts = _commas(text)
+    if not all(re.fullmatch(r"[1-9]\d{0,8}", part) for part in parts):
         raise argparse.ArgumentTypeError(f"integers of 1 up, not {text!r}")
-    return numbers
+    return [int(part) for part in parts]
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -291,10 +291,15 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose errors show arguments that no terminal can print."""
+
+    def error(self, message):
+        super().error(terminal.shown(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="jaxsr", description="Single-image super-resolution in JAX."
-    )
+    parser = _Parser(prog="jaxsr", description="Single-image super-resolution in JAX.")
     parser.add_argument(
         "--version", action="version", version=f"jaxsr {jaxsr.__version__}"
     )

@@ -12,12 +12,13 @@ import pytest
 from jaxsr import cli, files, process, terminal
 
 ESCAPED = r"\udc8e\udcca\n\x1b[31m"  # Shift-JIS, a line's end, the colour red
+NAME = os.fsdecode(b"\x8e\xca\n\x1b[31m")
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A folder of such a name, with an image and a damaged one."""
-    path = tmp_path / os.fsdecode(b"\x8e\xca\n\x1b[31m")
+    path = tmp_path / NAME
     path.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
     PIL.Image.fromarray(noise).save(path / os.fsdecode(b"\x82\xa0.png"))
@@ -55,6 +56,23 @@ def test_commands_print_names_safely(folder, capsys, command, status, ends):
     assert "\x1b" not in said
     for end in ends:
         assert end in said
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["upscale", "x", f"--{NAME}"], f"unrecognized arguments: --{ESCAPED}"),
+        ([f"models={NAME}"], f"invalid choice: 'models={ESCAPED}'"),
+        (["upscale", "x", "--tile", NAME], f"invalid int value: '{ESCAPED}'"),
+        (["evaluate", "x", "--scales", NAME], f"integers of 1 up, not '{ESCAPED}'"),
+    ],
+)
+def test_what_cannot_be_parsed_is_printed_safely(capsys, command, said):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(command)
+    told = capsys.readouterr().err
+    assert said in told and "\x1b" not in told
+    assert told.splitlines()[-1].startswith("jaxsr")
 
 
 def test_files_of_such_names_are_upscaled(folder, capsys, caplog):
