@@ -11,11 +11,14 @@ from jaxsr.published import features
 
 
 def finish(
-    config: dict, workdir: pathlib.Path, validation: sources.Source
+    config: dict,
+    workdir: pathlib.Path,
+    validation: sources.Source,
+    lpips: dict | None,
 ) -> tuple[str, ...]:
     """Scores the run's model on the benchmark sets at hand and shows the table.
 
-    Where none is, it is scored on the validation images.
+    Where none is, it is scored on the validation images. `lpips` is of `load_lpips`.
 
     Returns what is wrong with images that were left out.
     """
@@ -23,7 +26,6 @@ def finish(
     model = weights.load(path)
     benchmarks = open_benchmarks(config) or [validation]
     scales = config["data"]["scales"]
-    lpips = load_lpips(config)
     benchmarks = [
         evaluate.measurable(source, scales, lpips=lpips is not None)
         for source in benchmarks

@@ -107,7 +107,7 @@ def train(
             raise SystemExit(128 + interrupt.number)
         left_out = run.source.left_out + run.validation.left_out
         if jax.process_index() == 0:
-            left_out += results.finish(config, workdir, run.validation)
+            left_out += results.finish(config, workdir, run.validation, run.lpips)
         if left_out := dict.fromkeys(left_out):
             process.say(
                 "\n".join([f"Done, but {len(left_out)} images left out:", *left_out])

@@ -173,6 +173,21 @@ def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 400
 
 
+def test_a_perceptual_report_without_lpips_leaves_it_out(
+    shipped, data_dir, tmp_path, monkeypatch, capsys
+):
+    for variable in ("JAXSR_WEIGHTS", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    assert cli.main(["report", "--perceptual", "--data", "Set5"]) == 0
+    out, told = capsys.readouterr()
+    said = [line for line in told.splitlines() if "LPIPS" in line]
+    assert len(said) == 1
+    assert said[0].startswith("Without LPIPS: the weights of LPIPS were not found at")
+    rows = [line.split(" | ") for line in out.splitlines()]
+    [bicubic] = [row for row in rows if row[0] == "| Bicubic"]
+    assert bicubic[1:3] == ["bicubic", "28.43 / 0.8113"]
+
+
 def test_report_compares_runs(shipped, tmp_path, capsys):
     runs = {name: tmp_path / name for name in ("plain", "faster")}
     for i, run in enumerate(runs.values()):
