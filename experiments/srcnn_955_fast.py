@@ -8,5 +8,5 @@ from experiments import srcnn_955, srcnn_fast
 
 def get_config():
     config = srcnn_fast.get_config()
-    config.network = srcnn_955.get_config().network
+    config.network.update(srcnn_955.get_config().network)
     return config

@@ -2,7 +2,8 @@
 
     python -m jaxsr.main --config experiments/srcnn_fast.py
 
-That of `base.fast`, with larger patches.
+That of `base.fast`, with larger patches. The network begins as the identity of the
+enlarged image, which it has to sharpen.
 """
 
 from experiments import base, srcnn
@@ -10,6 +11,7 @@ from experiments import base, srcnn
 
 def get_config():
     config = srcnn.get_config()
-    base.fast(config, learning_rate=2e-3, epochs=200.0)
+    base.fast(config, learning_rate=1e-3, epochs=200.0)
+    config.network["identity"] = True
     config.data.patch = 48
     return config

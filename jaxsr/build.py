@@ -20,7 +20,7 @@ from jaxsr import losses, models, objectives, optim, perceptual, weights
 from jaxsr import step as steps
 from jaxsr.config import ADVERSARIAL, VGG, is_gan
 from jaxsr.data import fetching, patches, sources
-from jaxsr.models import discriminator
+from jaxsr.models import discriminator, edsr, srresnet
 from jaxsr.published import features
 
 # Prefixes of layers whose weights belong to one scale, as in EDSR and FSRCNN: at
@@ -316,7 +316,8 @@ def warm_start(
 ) -> dict:
     """The variables, those of the model file at `path` where name and shape agree.
 
-    From a model of another scale the layers of `ENLARGING` are not taken.
+    From a model of another scale the layers of `ENLARGING` are not taken. An EDSR is
+    turned into the SRResNet that computes the same, where that is the network.
 
     Args:
         net: the network.
@@ -331,6 +332,9 @@ def warm_start(
         model = weights.load(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error} start='' starts from nothing.") from error
+    if isinstance(net, srresnet.SRResNet) and isinstance(model.net, edsr.EDSR):
+        theirs = srresnet.from_edsr(model.net, model.variables)
+        model = model._replace(variables=theirs)
     other = getattr(model.net, "scale", None) != getattr(net, "scale", None)
     flat = traverse_util.flatten_dict(variables, sep="/")
     theirs = traverse_util.flatten_dict(model.variables, sep="/")

@@ -53,6 +53,21 @@ def test_every_weight_is_small_at_first():
         assert (layer["bias"] == 0).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_can_begin_as_the_identity(channels):
+    net = models.make("srcnn", sides=(9, 5, 5), identity=True)
+    x = jax.random.uniform(jax.random.key(1), [1, 30, 32, channels])
+    variables = net.init(jax.random.key(0), x)
+    np.testing.assert_allclose(net.apply(variables, x), x, atol=0.1)
+    kernels = [layer["kernel"] for layer in variables["params"].values()]
+    deviations = [
+        float(jnp.std(k[..., channels:, :] if i else k[..., channels:]))
+        for i, k in enumerate(kernels)
+    ]
+    he = [(2 / (81 * channels)) ** 0.5, (2 / (25 * 64)) ** 0.5, 0.001]
+    np.testing.assert_allclose(deviations, he, rtol=0.1)
+
+
 def test_wrong_fields_are_answered():
     with pytest.raises(ValueError, match="'edge' or 'valid'; got 'same'"):
         seeded(models.make("srcnn", padding="same"))

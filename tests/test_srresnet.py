@@ -7,7 +7,18 @@ import optax
 import PIL.Image
 import pytest
 
-from jaxsr import evaluate, losses, metrics, models, objectives, optim, published, step
+from jaxsr import (
+    build,
+    evaluate,
+    losses,
+    metrics,
+    models,
+    objectives,
+    optim,
+    published,
+    step,
+    weights,
+)
 
 
 def make(**fields):
@@ -20,6 +31,31 @@ def make(**fields):
     )
     stats = jax.tree.map(lambda p: 1 + p, variables["batch_stats"])
     return net, variables | {"batch_stats": stats}, x
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_started_from_an_edsr_it_computes_the_same(tmp_path, scale):
+    fields = {"scale": scale, "blocks": 2, "width": 4}
+    theirs = models.make("edsr", residual_scale=0.5, **fields)
+    x = jax.random.uniform(jax.random.key(1), [1, 29, 31, 3])
+    variables = theirs.init(jax.random.key(0), x)
+    weights.save(
+        tmp_path / "edsr.safetensors",
+        weights.Model(
+            theirs,
+            variables,
+            weights.make_card(theirs, color="rgb", scales=[scale], trained_on="x"),
+        ),
+    )
+    net = models.make("srresnet", **fields)
+    ours = build.warm_start(
+        net, net.init(jax.random.key(2), x), tmp_path / "edsr.safetensors", whole=True
+    )
+    border = scale * (net.halo + 1)
+    expected, found = theirs.apply(variables, x), net.apply(ours, x)
+    inside = np.s_[:, border:-border, border:-border]
+    assert expected[inside].size > 0
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ class SRCNN(nn.Module):
     sides: tuple[int, ...] = (9, 1, 5)
     widths: tuple[int, ...] = (64, 32)
     padding: str = "edge"
+    identity: bool = False
     dtype: str = "float32"
 
     @property
@@ -56,10 +57,27 @@ class SRCNN(nn.Module):
                 width,
                 (side, side),
                 padding="VALID",
-                kernel_init=nn.initializers.normal(0.001),
+                kernel_init=self._init(enlarged.shape[-1], last=name == "conv_out"),
                 dtype=self.dtype,
                 name=name,
             )(x)
             if name != "conv_out":
                 x = nn.relu(x)
         return x.astype(jnp.float32)
+
+    def _init(self, channels: int, *, last: bool):
+        """The initializer of a layer's kernel, in a network of so many channels."""
+        small = nn.initializers.normal(0.001)
+        if not self.identity:
+            return small
+        draw = small if last else nn.initializers.he_normal()
+
+        def init(rng, shape, dtype=jnp.float32):
+            carried = jnp.arange(channels)
+            kernel = draw(rng, shape, dtype)
+            kernel = kernel.at[
+                (..., carried, slice(None)) if last else (..., carried)
+            ].set(0)
+            return kernel.at[shape[0] // 2, shape[1] // 2, carried, carried].set(1)
+
+        return init

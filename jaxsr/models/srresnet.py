@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from jaxsr.models import blocks, edsr
 
+EPSILON = 1e-5  # of the batch normalisation
+
 
 class SRResNet(nn.Module):
     """Enlarges by 2, 3 or 4 through `blocks` residual blocks, `width` wide.
@@ -61,7 +63,7 @@ class SRResNet(nn.Module):
             use_running_average=self.frozen or not train,
             axis_name=self.axis_name,
             momentum=0.9,
-            epsilon=1e-5,
+            epsilon=EPSILON,
             dtype=self.dtype,
         )
         ends = functools.partial(conv, kernel_size=(9, 9), dtype="float32")
@@ -81,3 +83,53 @@ class SRResNet(nn.Module):
             x = blocks.PReLU(name=f"up_{i}_prelu")(blocks.pixel_shuffle(x, factor))
         x = ends(lr.shape[-1], name="tail")(x.astype(jnp.float32))
         return (x + 1) / 2
+
+
+def from_edsr(net: edsr.EDSR, variables: dict) -> dict:
+    """The variables of the SRResNet that computes what an EDSR does.
+
+    A 3x3 kernel is the middle of a 9x9 one, a PReLU of slope 0 or 1 is a ReLU or
+    nothing, and statistics of mean 0 and variance 1 leave things as they are. So it
+    holds where the network normalises by "batch_stats", and but for the pixels near the
+    image's border, beyond which EDSR sees its mean colour and SRResNet black.
+
+    Args:
+        net: of RGB.
+        variables: its variables.
+
+    Returns:
+        "params" and "batch_stats" of an SRResNet of the same scale, blocks and width.
+    """
+    theirs = variables["params"]
+    mean = jnp.asarray(net.mean)
+    # Features are 127.5 times smaller, so that the last layer's output is in [-1, 1].
+    head, tail = theirs["head"], theirs["tail"]
+    params = {
+        name: {"kernel": layer["kernel"], "bias": layer["bias"] / 127.5}
+        for name, layer in theirs.items()
+    }
+    middle = ((3, 3), (3, 3), (0, 0), (0, 0))
+    params["head"] = {
+        "kernel": jnp.pad(2 * head["kernel"], middle),
+        "bias": head["bias"] / 127.5
+        - 2 * jnp.einsum("hwio,i->o", head["kernel"], mean),
+    }
+    params["tail"] = {
+        "kernel": jnp.pad(tail["kernel"], middle),
+        "bias": tail["bias"] / 127.5 + 2 * mean - 1,
+    }
+    for i in range(net.blocks):
+        scaled = params[f"block_{i}_conv_1"]
+        params[f"block_{i}_conv_1"] = {
+            k: net.residual_scale * x for k, x in scaled.items()
+        }
+    norms = [f"block_{i}_norm_{j}" for i in range(net.blocks) for j in (0, 1)]
+    norms.append("body_norm")
+    one = jnp.ones(net.width)
+    # What the normalisation's epsilon takes, its scale gives back.
+    params |= {n: {"scale": one * (1 + EPSILON) ** 0.5, "bias": 0 * one} for n in norms}
+    slopes = {"head_prelu": 1.0} | {f"block_{i}_prelu": 0.0 for i in range(net.blocks)}
+    slopes |= {f"up_{i}_prelu": 1.0 for i in range(len(edsr.FACTORS[net.scale]))}
+    params |= {name: {"slope": slope * one} for name, slope in slopes.items()}
+    stats = {name: {"mean": 0 * one, "var": one} for name in norms}
+    return {"params": params, "batch_stats": stats}
