@@ -1,8 +1,8 @@
 """Trains the shipped models one after another: python -m jaxsr.queue [NAME...]
 
 experiments/shipped.toml lists them. Whatever ends this command, the same command
-resumes: finished runs are skipped, and a model that is better on the validation images
-than the one in the package takes its place.
+resumes: finished runs and models that have reached their goal are skipped, and a model
+that is better on the validation images than the one in the package takes its place.
 """
 
 import argparse
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     name: str  # of the shipped model, and of its run's directory
     experiment: str  # a file of the list's folder, without its suffix
     settings: dict  # setting -> value, over those of the experiment
+    goal: dict  # scale, as "x2" -> PSNR on Set5 in dB that is enough; may be empty
 
     @property
     def flags(self) -> list[str]:
@@ -56,7 +57,12 @@ def read(path: pathlib.Path) -> list[Entry]:
         content = tomllib.loads(path.read_text())
         common = content.get("settings", {})
         return [
-            Entry(name, entry["experiment"], _tuples(common | entry["settings"]))
+            Entry(
+                name,
+                entry["experiment"],
+                _tuples(common | entry["settings"]),
+                entry.get("goal", {}),
+            )
             for name, entry in content["models"].items()
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
@@ -131,6 +137,18 @@ def table(entries: list[Entry], runs: pathlib.Path, shipped: pathlib.Path) -> st
 
 def _file(name: str, shipped: pathlib.Path) -> pathlib.Path:
     return shipped / f"{name}{cards.SUFFIX}"
+
+
+def _reached(entry: Entry, shipped: pathlib.Path) -> bool:
+    """Whether the shipped model is as good as its goal, by its card."""
+    path = _file(entry.name, shipped)
+    if not entry.goal or not path.exists():
+        return False
+    scores = weights.load(path).card["scores"].get("Set5", {})
+    return all(
+        scale in scores and scores[scale]["psnr"] >= psnr
+        for scale, psnr in entry.goal.items()
+    )
 
 
 def _psnr(path: pathlib.Path) -> float | None:
@@ -240,6 +258,9 @@ def main(argv: list[str] | None = None) -> int:
     for entry, config in zip(entries, configs):
         workdir = runs / entry.name
         if progress(entry, runs).state == "done":
+            continue
+        if _reached(entry, args.shipped):
+            process.say(f"{entry.name}: its goal is reached.")
             continue
         process.say(f"{entry.name}: {entry.experiment} {shlex.join(entry.flags)}")
         origin = identity.origin(f"{entry.experiment}.py", entry.flags)

@@ -160,6 +160,34 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
         queue.main(["--rate", "nothing", "--shipped", str(shipped)])
 
 
+@pytest.mark.parametrize(
+    ("goal", "trained"), [({}, True), ({"x2": 37.1}, True), ({"x2": 36.9}, False)]
+)
+def test_a_model_at_its_goal_is_not_trained(
+    tmp_path, monkeypatch, capsys, goal, trained
+):
+    net = models.make("espcn", scale=2)
+    card = weights.make_card(
+        net,
+        color="y",
+        scales=[2],
+        trained_on="T91",
+        scores={"Set5": {"x2": {"psnr": 37.0, "ssim": 0.95}}},
+    )
+    variables = net.init(jax.random.key(0), np.zeros([1, 9, 9, 1]))
+    weights.save(tmp_path / "a.safetensors", weights.Model(net, variables, card))
+    entry = queue.Entry("a", "espcn_fast", {}, goal)
+    runs = []
+    monkeypatch.setattr(queue, "read", lambda path: [entry])
+    monkeypatch.setattr(queue.build, "use_cores", lambda count: None)
+    monkeypatch.setattr(queue.cli, "keep_compiled", lambda: None)
+    monkeypatch.setattr(queue.train, "train", lambda *a, **k: runs.append(a))
+    monkeypatch.setattr(queue, "take", lambda *a: None)
+    assert queue.main([f"--runs={tmp_path}/runs", f"--shipped={tmp_path}"]) == 0
+    assert bool(runs) == trained
+    assert ("its goal is reached" in capsys.readouterr().out) != trained
+
+
 def test_the_list_in_experiments_names_runs_that_can_be_made():
     entries = queue.read(ROOT / "experiments" / "shipped.toml")
     assert {entry.name for entry in entries} >= set(weights.shipped()) - {
@@ -198,4 +226,4 @@ def test_a_file_that_is_no_list_is_named(tmp_path, text, message):
 )
 def test_a_wrong_experiment_or_setting_is_named(experiment, settings, message):
     with pytest.raises(ValueError, match=message):
-        queue.make_config(queue.Entry("a", experiment, settings))
+        queue.make_config(queue.Entry("a", experiment, settings, {}))
