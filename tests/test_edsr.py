@@ -205,6 +205,24 @@ def test_a_state_dict_computes_here_what_it_does_in_pytorch(
     np.testing.assert_allclose(y, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["edsr", "mdsr"])
+def test_a_network_of_images_up_to_one_is_told_by_its_mean(tmp_path, torch, name):
+    """EDSR-PyTorch's option --rgb_range 1, as many ports have it."""
+    rng = np.random.default_rng(0)
+    tensors = random_tensors(torch_layers(name, 2), rng)
+    for layer in ("sub_mean", "add_mean"):
+        tensors[f"{layer}.bias"] /= 255
+    save(torch, tmp_path / "net.pt", tensors)
+    net, variables, _ = published.import_weights(tmp_path / "net.pt", name)
+    assert net.mean == edsr.DIV2K_MEAN
+    x = rng.random([1, 5, 6, 3], np.float32)
+    planes = torch.tensor(x).movedim(-1, 1)
+    expected = torch_forward(torch, tensors, planes, name, 2).movedim(1, -1)
+    static = {"scale": 2} if name == "mdsr" else {}
+    found = net.apply(variables, x, **static)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("width", "residual_scale"), [(64, 1.0), (256, 0.1)], ids=["baseline", "full"]
 )

@@ -66,15 +66,19 @@ def without_mean(
 ) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
     """The tensors less EDSR-PyTorch's fixed layers, and the mean that those hold.
 
-    Without them it is the paper's of RGB, and 0 of one channel, as in BasicSR.
+    Without them it is the paper's of RGB, and 0 of one channel, as in BasicSR. Networks
+    of images in [0, 1] instead of 0..255 are made ones of the latter.
     """
     first = next((x for x in tensors.values() if x.ndim == 4), np.empty([0, 3]))
     shift = tensors.get("sub_mean.bias")
     if shift is None:
         mean = edsr.DIV2K_MEAN if first.shape[1] == 3 else (0.0,) * first.shape[1]
     else:
-        mean = tuple((-np.float64(shift) / 255).tolist())
-        close = len(mean) == 3 and _is_close(shift, -255 * np.array(edsr.DIV2K_MEAN))
+        top = 1 if 0 < np.abs(shift).max(initial=0) <= 1 else 255
+        mean = tuple((-np.float64(shift) / top).tolist())
+        close = len(mean) == 3 and _is_close(shift, -top * np.array(edsr.DIV2K_MEAN))
+        if top == 1:
+            tensors = {name: _of_bytes(name, x, mean) for name, x in tensors.items()}
         mean = edsr.DIV2K_MEAN if close else mean
     eye = np.eye(len(mean)).reshape(len(mean), -1, 1, 1)
     fixed = {
@@ -83,6 +87,15 @@ def without_mean(
         for part, value in (("weight", eye), ("bias", sign * 255 * np.array(mean)))
     }
     return _without(tensors, fixed), mean
+
+
+def _of_bytes(name, x, mean):
+    """A tensor of a network of 0..255, of one of [0, 1]; only its ends differ."""
+    if name.startswith(("sub_mean", "add_mean")):
+        return x * np.float32(255) if name.endswith("bias") else x
+    if x.shape[1:2] == (len(mean),):
+        return np.float32(x) / 255
+    return np.float32(x) * 255 if x.shape[:1] == (len(mean),) else x
 
 
 def _torch_layers(tensors):
