@@ -89,7 +89,7 @@ def _evaluate(args) -> int:
     if not scales:
         raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
     opened = _opened(args.data, args.data_dir)
-    lpips = None if args.lpips is None else features.load_lpips(args.lpips)
+    lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
     sets = [
         evaluate.measurable(source, scales, lpips=lpips is not None)
         for source in opened
@@ -401,7 +401,7 @@ def _parser() -> argparse.ArgumentParser:
         "--lpips",
         type=_PATH,
         nargs="?",
-        const="",
+        const=False,
         metavar="FILE",
         help="also LPIPS, with the weights in this file ($JAXSR_WEIGHTS/lpips)",
     )

@@ -90,7 +90,9 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     assert "2 images left out:" in told.err
 
 
-def test_evaluate_prints_lpips_where_asked(tmp_path, data_dir, weights_dir, capsys):
+def test_evaluate_prints_lpips_where_asked(
+    tmp_path, monkeypatch, data_dir, weights_dir, capsys
+):
     folder = tmp_path / "few"
     folder.mkdir()
     photo = data_dir / "Set5" / "butterfly_GT.png"
@@ -102,6 +104,9 @@ def test_evaluate_prints_lpips_where_asked(tmp_path, data_dir, weights_dir, caps
     assert cli.main([*arguments, "--lpips", file, "--save", str(saved)]) == 0
     assert re.search(r"\| 22.10 / 0.7\d+ / 0.37\d+ \|", capsys.readouterr().out)
     assert weights.load(saved).card["scores"]["few"]["x4"]["lpips"] > 0.37
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(weights_dir))
+    assert cli.main([*arguments, "--lpips"]) == 0
+    assert re.search(r"\| 22.10 / 0.7\d+ / 0.37\d+ \|", capsys.readouterr().out)
     assert cli.main([*arguments, "--lpips", str(photo)]) == 1
     assert "as LPIPS: the file must end in [" in capsys.readouterr().err
     assert cli.main(["evaluate", "--all", "--lpips"]) == 1
