@@ -306,23 +306,26 @@ def _points(named, data):
 def _beaten_by(name, scale, named):
     """The model of another scale that upscales better by this one, at no higher cost.
 
-    By the tables of `evaluate.rated`, with bicubic after the network; "" for none.
+    By the tables of `evaluate.rated`, with bicubic after the network, and by 0.05 dB;
+    "" for none, or where one of this scale is as good.
     """
-
-    def at(other):
-        return named[other].card.get("upscaling", {}).get(str(scale))
-
-    if not (own := at(name)):
+    tables = {other: card.get("upscaling", {}) for other, (_, _, card) in named.items()}
+    rows = {other: t[str(scale)] for other, t in tables.items() if str(scale) in t}
+    if name not in rows:
         return ""
-    better = [
-        other
-        for other in named
-        if scale not in named[other].card["scales"]
-        and (row := at(other))
-        and row["psnr"] > own["psnr"]
-        and row["multiply_adds"] <= own["multiply_adds"]
-    ]
-    return max(better, key=lambda other: at(other)["psnr"], default="")
+    cost = rows[name]["multiply_adds"]
+    # Those as cheap -> PSNR, of this scale and of others.
+    here, elsewhere = (
+        {
+            other: row["psnr"]
+            for other, row in rows.items()
+            if row["multiply_adds"] <= cost
+            and (scale in named[other].card["scales"]) == of_scale
+        }
+        for of_scale in (True, False)
+    )
+    best = max(elsewhere, key=elsewhere.get, default="")
+    return best if best and elsewhere[best] > max(here.values()) + 0.05 else ""
 
 
 def _line(cells: list[str]) -> str:

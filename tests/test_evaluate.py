@@ -330,10 +330,18 @@ def test_a_row_says_what_model_of_another_scale_is_better():
         "loser": rated(8, x4=(26.0, 9), x8=(24.0, 9)),
         "winner": rated(4, x4=(27.0, 8), x8=(24.2, 8)),
         "dear": rated(2, x4=(28.0, 50), x8=(25.0, 50)),
+        "second": rated(4, x4=(26.9, 9)),
+        "level": rated(3, x3=(28.0, 7), x4=(27.04, 7)),
     }
     lines = report.overview(named, ["Set5"]).splitlines()
     names = {line.split(" | ")[0][2:] for line in lines[2:]}
-    assert names == {"loser (worse than winner and bicubic)", "winner", "dear"}
+    assert names == {
+        "loser (worse than winner and bicubic)",
+        "winner",
+        "dear",
+        "second",
+        "level",
+    }
 
 
 def test_json_holds_every_score_and_how_it_came_about(tmp_path):
