@@ -18,6 +18,7 @@ from typing import NamedTuple
 import ml_collections
 
 from jaxsr import build, cards, cli, evaluate, identity, logs, process, train, weights
+from jaxsr import config as configs
 from jaxsr.data import sources
 
 VALIDATION = "validation"  # the images by which a model is chosen for a scale
@@ -151,11 +152,21 @@ def _reached(entry: Entry, shipped: pathlib.Path) -> bool:
     )
 
 
+def _card(path: pathlib.Path) -> dict:
+    return weights.load(path).card if path.exists() else {}
+
+
 def _psnr(path: pathlib.Path) -> float | None:
     """The validation PSNR, in dB, on the card of a model, where there is one."""
-    if not path.exists():
-        return None
-    return weights.load(path).card.get("validation", {}).get("psnr")
+    return _card(path).get("validation", {}).get("psnr")
+
+
+def _quality(path: pathlib.Path) -> float | None:
+    """PSNR, or of a model trained against a discriminator minus LPIPS, as `_psnr`."""
+    if _card(path).get("objective") != configs.ADVERSARIAL:
+        return _psnr(path)
+    lpips = _card(path).get("validation", {}).get("lpips")
+    return None if lpips is None else -lpips
 
 
 def take(
@@ -169,8 +180,8 @@ def take(
     Returns whether it was put there.
     """
     path = _file(name, shipped)
-    psnr, before = _psnr(workdir / weights.MODEL), _psnr(path)
-    if psnr is None or (before is not None and psnr <= before):
+    found, before = _quality(workdir / weights.MODEL), _quality(path)
+    if found is None or (before is not None and found <= before):
         return False
     model = weights.halved(weights.load(workdir))
     ensemble = path.exists() and "ensemble" in weights.load(path).card
@@ -186,8 +197,9 @@ def take(
         for data, scales in model.card["scores"].items()
         for scale, score in scales.items()
     )
-    was = "" if before is None else f" (was {before:.3f})"
-    process.say(f"{name}: {psnr:.3f} dB on validation{was}; {text}. Now shipped.")
+    was = "" if before is None else f" (was {abs(before):.3f})"
+    unit = "dB" if found > 0 else "LPIPS"
+    process.say(f"{name}: {abs(found):.3f} {unit} on validation{was}; {text}. Shipped.")
     return True
 
 

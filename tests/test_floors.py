@@ -47,7 +47,7 @@ FLOORS = {
     "queue": 9,
 }
 # Beside a folder's own files, these import from their own floor.
-SAME_FLOOR = {("step", "objectives"), ("files", "tiff")}
+SAME_FLOOR = {("cards", "checks"), ("step", "objectives"), ("files", "tiff")}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

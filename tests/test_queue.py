@@ -151,13 +151,33 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     before = weights.load(path)
     found = before.card["upscaling"]
     assert list(found) == ["2"] and found["2"]["psnr"] > 0
-    weights.save(path, weights.halved(before._replace(card=before.card | {"cost": 0})))
+    weights.save(
+        path, weights.halved(before._replace(card=before.card | {"rated_on": ""}))
+    )
     assert queue.main(["--rate", "small", "--shipped", str(shipped)]) == 0
     again = weights.load(path)
     assert again.card == before.card
     jax.tree.map(np.testing.assert_array_equal, again.variables, before.variables)
     with pytest.raises(SystemExit, match="error: .*nothing"):
         queue.main(["--rate", "nothing", "--shipped", str(shipped)])
+
+
+def test_of_two_gans_the_one_of_the_lower_lpips_stays_shipped(tmp_path):
+    run, shipped = tmp_path / "run", tmp_path / "shipped"
+    run.mkdir()
+    shipped.mkdir()
+    place = shipped / "gan.safetensors"
+    for path, psnr, lpips in (
+        (place, 30.0, 0.2),
+        (run / weights.MODEL, 31.0, 0.3),
+    ):
+        make_model(path, 0.01, psnr)
+        model = weights.load(path)
+        validation = {"data": "validation", "psnr": psnr, "lpips": lpips}
+        card = model.card | {"objective": "adversarial", "validation": validation}
+        weights.save(path, model._replace(card=card))
+    assert not queue.take("gan", run, shipped, [])
+    assert weights.load(place).card["validation"]["lpips"] == 0.2
 
 
 @pytest.mark.parametrize(
