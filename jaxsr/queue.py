@@ -142,11 +142,8 @@ def _file(name: str, shipped: pathlib.Path) -> pathlib.Path:
 
 def _reached(entry: Entry, shipped: pathlib.Path) -> bool:
     """Whether the shipped model is as good as its goal, by its card."""
-    path = _file(entry.name, shipped)
-    if not entry.goal or not path.exists():
-        return False
-    scores = weights.load(path).card["scores"].get("Set5", {})
-    return all(
+    scores = _card(_file(entry.name, shipped)).get("scores", {}).get("Set5", {})
+    return bool(entry.goal) and all(
         scale in scores and scores[scale]["psnr"] >= psnr
         for scale, psnr in entry.goal.items()
     )
@@ -162,10 +159,11 @@ def _psnr(path: pathlib.Path) -> float | None:
 
 
 def _quality(path: pathlib.Path) -> float | None:
-    """PSNR, or of a model trained against a discriminator minus LPIPS, as `_psnr`."""
-    if _card(path).get("objective") != configs.ADVERSARIAL:
+    """The higher, the better: `_psnr`, or minus LPIPS of a GAN's generator."""
+    card = _card(path)
+    if card.get("objective") != configs.ADVERSARIAL:
         return _psnr(path)
-    lpips = _card(path).get("validation", {}).get("lpips")
+    lpips = card.get("validation", {}).get("lpips")
     return None if lpips is None else -lpips
 
 
@@ -198,7 +196,7 @@ def take(
         for scale, score in scales.items()
     )
     was = "" if before is None else f" (was {abs(before):.3f})"
-    unit = "dB" if found > 0 else "LPIPS"
+    unit = "LPIPS" if model.card.get("objective") == configs.ADVERSARIAL else "dB"
     process.say(f"{name}: {abs(found):.3f} {unit} on validation{was}; {text}. Shipped.")
     return True
 

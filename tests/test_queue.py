@@ -149,10 +149,11 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     assert "(was 20.000)" in capsys.readouterr().out
     assert weights.load(path).card["validation"]["psnr"] == 21.0
     before = weights.load(path)
-    found = before.card["upscaling"]
+    found, counted = before.card["upscaling"], before.card["cost"]
+    miscounted = counted | {"parameters": counted["parameters"] + 1}
     assert list(found) == ["2"] and found["2"]["psnr"] > 0
     weights.save(
-        path, weights.halved(before._replace(card=before.card | {"rated_on": ""}))
+        path, weights.halved(before._replace(card=before.card | {"cost": miscounted}))
     )
     assert queue.main(["--rate", "small", "--shipped", str(shipped)]) == 0
     again = weights.load(path)

@@ -10,6 +10,7 @@ import pytest
 from jaxsr import (
     build,
     evaluate,
+    image,
     losses,
     metrics,
     models,
@@ -33,18 +34,21 @@ def make(**fields):
     return net, variables | {"batch_stats": stats}, x
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_started_from_an_edsr_it_computes_the_same(tmp_path, scale):
+@pytest.mark.parametrize(
+    ("scale", "color"), [(2, "rgb"), (3, "rgb"), (4, "rgb"), (2, "y")]
+)
+def test_started_from_an_edsr_it_computes_the_same(tmp_path, scale, color):
     fields = {"scale": scale, "blocks": 2, "width": 4}
     theirs = models.make("edsr", residual_scale=0.5, **fields)
-    x = jax.random.uniform(jax.random.key(1), [1, 29, 31, 3])
+    channels = image.channels(color)
+    x = jax.random.uniform(jax.random.key(1), [1, 29, 31, channels])
     variables = theirs.init(jax.random.key(0), x)
     weights.save(
         tmp_path / "edsr.safetensors",
         weights.Model(
             theirs,
             variables,
-            weights.make_card(theirs, color="rgb", scales=[scale], trained_on="x"),
+            weights.make_card(theirs, color=color, scales=[scale], trained_on="x"),
         ),
     )
     net = models.make("srresnet", **fields)

@@ -62,15 +62,16 @@ def shift(images: jax.Array, mean: tuple[float, ...]) -> jax.Array:
 
     Of images of Y the mean is that of a mean colour of RGB.
     """
-    return 255 * (images - _means(mean, images.shape[-1]))
+    return 255 * (images - means(mean, images.shape[-1]))
 
 
 def unshift(x: jax.Array, mean: tuple[float, ...]) -> jax.Array:
     """The images in [0, 1] that `shift` made x of."""
-    return x / 255 + _means(mean, x.shape[-1])
+    return x / 255 + means(mean, x.shape[-1])
 
 
-def _means(mean, channels):
+def means(mean: tuple[float, ...], channels: int) -> np.ndarray:
+    """The mean of each channel [1, 1, 1, channels]: of one, Y of a mean of RGB."""
     values = np.array(mean, np.float32).reshape(1, 1, 1, -1)
     if len(mean) == 3 and channels == 1:
         values = image.rgb_to_y(values)

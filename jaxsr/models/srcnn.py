@@ -73,11 +73,12 @@ class SRCNN(nn.Module):
         draw = small if last else nn.initializers.he_normal()
 
         def init(rng, shape, dtype=jnp.float32):
-            carried = jnp.arange(channels)
-            kernel = draw(rng, shape, dtype)
-            kernel = kernel.at[
-                (..., carried, slice(None)) if last else (..., carried)
-            ].set(0)
-            return kernel.at[shape[0] // 2, shape[1] // 2, carried, carried].set(1)
+            kernel, image = draw(rng, shape, dtype), jnp.arange(channels)
+            # What carries the image hears nothing else, and adds nothing of its own.
+            if last:
+                kernel = kernel.at[:, :, image].set(0)
+            else:
+                kernel = kernel.at[..., image].set(0)
+            return kernel.at[shape[0] // 2, shape[1] // 2, image, image].set(1)
 
         return init

@@ -94,14 +94,14 @@ def from_edsr(net: edsr.EDSR, variables: dict) -> dict:
     image's border, beyond which EDSR sees its mean colour and SRResNet black.
 
     Args:
-        net: of RGB.
+        net: the EDSR.
         variables: its variables.
 
     Returns:
         "params" and "batch_stats" of an SRResNet of the same scale, blocks and width.
     """
     theirs = variables["params"]
-    mean = jnp.asarray(net.mean)
+    mean = edsr.means(net.mean, theirs["head"]["kernel"].shape[2]).reshape(-1)
     # Features are 127.5 times smaller, so that the last layer's output is in [-1, 1].
     head, tail = theirs["head"], theirs["tail"]
     params = {
