@@ -4,6 +4,7 @@ import importlib.resources
 import itertools
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -195,24 +196,25 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
 def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
     """Writes a PNG of the PSNR on a set against parameters and multiply-adds.
 
-    A row of panels for each scale; hollow marks are what papers print of the same
-    network.
+    A row of panels for each scale, each network of one colour in all of them; hollow
+    marks are what papers print of the same network.
     """
     from matplotlib import figure
 
     points = [p for p in _points(named, [data]) if p.cost.parameters]
+    colors = _colors(p.name for p in points)
     scales = sorted({p.scale for p in points})
     fig = figure.Figure(figsize=(9, 3 * len(scales)), layout="constrained")
     kinds = catalog.Cost._fields
     grid = fig.subplots(len(scales), len(kinds), squeeze=False, sharex="col")
     for row, scale in zip(grid, scales):
         for ax, kind in zip(row, kinds):
-            for i, p in enumerate(p for p in points if p.scale == scale):
+            for p in (p for p in points if p.scale == scale):
                 x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
                 if ours is not None:
-                    ax.plot(x, ours["psnr"], "o", color=f"C{i}", label=p.name)
+                    ax.plot(x, ours["psnr"], "o", color=colors[p.name], label=p.name)
                 if paper is not None:
-                    ax.plot(x, paper, "o", color=f"C{i}", fillstyle="none")
+                    ax.plot(x, paper, "o", color=colors[p.name], fillstyle="none")
             ax.set(xscale="log", xlabel=kind.replace("_", "-"))
             ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
             ax.margins(0.1)
@@ -220,6 +222,13 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
         if ax.get_legend_handles_labels()[0]:
             ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     fig.savefig(path, dpi=110)
+
+
+def _colors(names: Iterable[str]) -> dict[str, str]:
+    """A colour of matplotlib's cycle by name, one for the scales of a network."""
+    networks = {name: re.sub(r"_x\d+", "", name) for name in names}
+    order = list(dict.fromkeys(networks.values()))
+    return {name: f"C{order.index(network)}" for name, network in networks.items()}
 
 
 # The rows of the tables 1 and 2 of the SRGAN paper, as in `published.json`.

@@ -344,6 +344,11 @@ def test_a_row_says_what_model_of_another_scale_is_better():
     }
 
 
+def test_a_network_has_one_colour_at_all_scales():
+    names = ["edsr_8x32_x2", "edsr_8x32_x2+", "vdsr", "edsr_8x32_x4"]
+    assert list(report._colors(names).values()) == ["C0", "C1", "C2", "C0"]
+
+
 def test_json_holds_every_score_and_how_it_came_about(tmp_path):
     score = evaluate.Score("vdsr", "Set5", "mean", 2, 37.5, 0.95)
     report.write_json(tmp_path / "a.json", [score], card={"step": 3})
