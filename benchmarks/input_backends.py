@@ -10,7 +10,7 @@ import jax
 import paired
 import recipe
 
-from jaxsr import build
+from jaxsr import devices
 from jaxsr.data import patches
 
 WARM = 150  # batches after which nearly every degraded image has been made
@@ -69,7 +69,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
-    build.use_cores(args.batch or 16)
+    devices.use_cores(args.batch or 16)
     on_cpu = jax.default_backend() == "cpu"
     batch = args.batch or (16 if on_cpu else 64)
     updates = 1 if on_cpu else args.updates

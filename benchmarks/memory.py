@@ -28,13 +28,13 @@ def prepare(folder: str, side: int) -> None:
     import PIL.Image
     import skimage.data
 
-    from jaxsr import files
+    from jaxsr.files import reading, writing
 
     picture = PIL.Image.fromarray(skimage.data.astronaut()).resize((side, side))
     picture.save(f"{folder}/photo.jpg", quality=95)
     pixels = np.asarray(picture).astype(np.uint16) * 257
-    photo = files.Photo(pixels, {}, PIL.Image.Exif())
-    files.write(photo, pathlib.Path(folder) / "photo.png")
+    photo = reading.Photo(pixels, {}, PIL.Image.Exif())
+    writing.write(photo, pathlib.Path(folder) / "photo.png")
 
 
 def enlarge(folder: str, model: str, name: str) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import paired
 import peers
 import recipe
 
-from jaxsr import build, models
+from jaxsr import devices, models
 
 FILES = (pathlib.Path(__file__).parents[1] / "experiments").glob("*.py")
 # The recipe of each network's paper.
@@ -47,7 +47,7 @@ def main():
         )
         for name, batch, patch in cases
     ]
-    build.use_cores(math.gcd(*(config["data"]["batch"] for config in configs)))
+    devices.use_cores(math.gcd(*(config["data"]["batch"] for config in configs)))
     rows = []
     for (name, *_), config in zip(cases, configs):
         speeds = peers.measure(config, args.updates, args.repetitions)

@@ -9,15 +9,17 @@ import argparse
 import jax
 import paired
 
-from jaxsr import evaluate, image, tiling, weights
-from jaxsr.data import sources
+from jaxsr import image, weights
+from jaxsr.data import sets, sources
+from jaxsr.evaluation import protocol
+from jaxsr.inference import tiling
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def psnr(model: weights.Model, source: sources.Source, precision: str) -> dict:
     """Scale -> mean PSNR in dB."""
-    rows = evaluate.evaluate(model, source, model.card["scales"], precision=precision)
+    rows = protocol.evaluate(model, source, model.card["scales"], precision=precision)
     return {row.scale: row.psnr for row in rows if row.image == "mean"}
 
 
@@ -43,7 +45,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=5)
     args = parser.parse_args()
 
-    source = sources.open_source(args.data)
+    source = sets.open_source(args.data)
     rows = []
     for name in args.models:
         model = weights.load(name)

@@ -10,10 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsr import build, image, models, train
-from jaxsr import step as steps
-from jaxsr.data import patches, sources
+from jaxsr import image, models
+from jaxsr.data import patches, sets
 from jaxsr.models import catalog
+from jaxsr.training import loop, setup
+from jaxsr.training import step as steps
 
 
 def make_config(
@@ -81,12 +82,12 @@ def make_update(
         "jax_default_matmul_precision", models.PRECISIONS[config["precision"]][0]
     )
     net = models.make(**config["network"])
-    source = sources.open_source(config["data"]["name"])
-    plan = build.make_plan(config["data"], source, net.input)
-    feed = build.make_feed(config, source, plan, net.input)
-    tx, _ = build.make_optimizer(config, plan.epoch)
-    train_step = build.make_step(config, tx)
-    update, replicated, sharded = train.make_update(train_step, feed.cut)
+    source = sets.open_source(config["data"]["name"])
+    plan = setup.make_plan(config["data"], source, net.input)
+    feed = setup.make_feed(config, source, plan, net.input)
+    tx, _ = setup.make_optimizer(config, plan.epoch)
+    train_step = setup.make_step(config, tx)
+    update, replicated, sharded = loop.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
     x = jnp.zeros([1, side, side, image.channels(config["color"])])
     variables = net.init(jax.random.key(0), x)

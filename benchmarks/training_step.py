@@ -7,7 +7,7 @@ import paired
 import peers
 import recipe
 
-from jaxsr import build, models
+from jaxsr import devices, models
 
 
 def main():
@@ -22,7 +22,7 @@ def main():
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()
 
-    build.use_cores(args.batch)
+    devices.use_cores(args.batch)
     config = recipe.make_config(
         "device",
         args.data,

@@ -68,7 +68,8 @@ def compare_networks(folder: str, repetitions: int) -> dict[str, list[float]]:
     import numpy as np
     import torch
 
-    from jaxsr import tiling, weights
+    from jaxsr import weights
+    from jaxsr.inference import tiling
 
     path = f"{folder}/full.safetensors"
     model = weights.load(path)

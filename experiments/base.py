@@ -1,11 +1,11 @@
 """The defaults, which an experiment changes where it differs.
 
-jaxsr/config.py says what each setting is, in what unit, and what it may be.
+jaxsr/training/config.py says what each setting is, in what unit, and what it may be.
 """
 
 import ml_collections
 
-from jaxsr import config as configs
+from jaxsr.training import config as configs
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -3,43 +3,48 @@
     model = jaxsr.load("runs/vdsr")
     large = jaxsr.upscale(photo, 2.5, model)
 
-Each module holds pure functions (jaxsr.image, jaxsr.models, jaxsr.optim
-...), imported on first use.
+The public names, wherever they live, are imported on first use. Modules of pure
+functions: jaxsr.image, jaxsr.models, jaxsr.losses, jaxsr.metrics, jaxsr.optim ...
 """
 
 import importlib
 
-_MODULES = (
-    "build",
-    "checkpoint",
-    "comparison",
-    "data",
-    "enlarge",
-    "evaluate",
-    "files",
-    "image",
-    "jobs",
-    "logs",
-    "losses",
-    "metrics",
-    "models",
-    "objectives",
-    "optim",
-    "perceptual",
-    "published",
-    "report",
-    "step",
-    "tiling",
-    "train",
-    "weights",
-)
+# public name -> its module
+_MODULES = {
+    **{
+        name: name
+        for name in (
+            "data",
+            "evaluation",
+            "files",
+            "image",
+            "importers",
+            "inference",
+            "losses",
+            "metrics",
+            "models",
+            "optim",
+            "perceptual",
+            "training",
+            "weights",
+        )
+    },
+    "checkpoint": "training.checkpoint",
+    "evaluate": "evaluation.protocol",
+    "objectives": "training.objectives",
+    "report": "evaluation.tables",
+    "step": "training.step",
+    "tiling": "inference.tiling",
+    "train": "training.loop",
+}
+# public name -> the module that it is a member of
 _MEMBERS = {
     "Model": "weights",
     "load": "weights",
-    "make_upscaler": "enlarge",
+    "make_upscaler": "inference.upscale",
     "save": "weights",
-    "upscale": "enlarge",
-    "upscale_files": "jobs",
+    "upscale": "inference.upscale",
+    "upscale_files": "inference.jobs",
 }
 
 __all__ = sorted([*_MODULES, *_MEMBERS])
@@ -50,7 +55,7 @@ def __getattr__(name):
     if name in _MEMBERS:
         return getattr(importlib.import_module(f"jaxsr.{_MEMBERS[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module(f"jaxsr.{name}")
+        return importlib.import_module(f"jaxsr.{_MODULES[name]}")
     raise AttributeError(f"jaxsr has {', '.join(__all__)}; got {name!r}.")
 
 

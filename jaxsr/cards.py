@@ -11,7 +11,7 @@ import re
 
 from jaxsr import checks
 
-FOLDER = pathlib.Path(__file__).parent / "weights"
+FOLDER = pathlib.Path(__file__).parent / "shipped"
 SUFFIX = ".safetensors"
 # quality -> the multiply-adds that it may take for 1280x720 pixels
 QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
@@ -130,7 +130,7 @@ def check_quality(quality: str) -> None:
 def choose(scale: float, quality: str = "balanced") -> str:
     """The name of the shipped model that is best at a scale, within a time budget.
 
-    By the tables that `evaluate.rated` has put on their cards; between two of their
+    By the tables that `protocol.rated` has put on their cards; between two of their
     scales the values are interpolated.
 
     Args:

@@ -1,6 +1,8 @@
 """What a value from outside must be: of a setting, a field of a network, a card."""
 
+import importlib
 import math
+import types
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -25,6 +27,18 @@ def missing(error: ModuleNotFoundError) -> str:
     if error.name is None:  # one that says so itself
         return str(error)
     return f"{error.name} is not installed; pip install 'jaxsr[train]' brings it."
+
+
+def extra(module: str) -> types.ModuleType:
+    """A module of the extra "train", imported where it is needed.
+
+    Raises:
+        ModuleNotFoundError: with the way out.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(missing(error)) from error
 
 
 def integer(least: int = 1, most: int = 2**31 - 1) -> Kind:

@@ -324,64 +324,6 @@ def check_float(images: Array, name: str = "images") -> None:
         )
 
 
-def check_pair(sr: Array, hr: Array) -> None:
-    """Raises an error where hr, or an estimate of it, cannot be images in [0, 1].
-
-    sr may overshoot. The values of hr are checked only where they are known: not while
-    a function is traced.
-    """
-    if sr.shape != hr.shape:
-        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
-    check_float(sr, "sr")
-    check_float(hr, "hr")
-    if isinstance(hr, jax.core.Tracer) or not hr.size:
-        return
-    values = np.asarray(hr)  # jnp's would be traced where sr is
-    low, high = float(values.min()), float(values.max())
-    if not (math.isfinite(low) and high <= 1.5):
-        raise ValueError(
-            f"hr must lie in [0, 1]; got {low:g} to {high:g}. Divide it by its range "
-            "first, as image.from_uint does."
-        )
-
-
-def data_range(colours: np.ndarray, given: int | None = None) -> int:
-    """The number that stands for 1 in uint8 or uint16 colours, or alpha, of a file.
-
-    255 for uint8. Cameras and microscopes keep fewer than 16 bits in files of 16: so
-    for uint16 it is 2**n - 1, with the smallest n of 10, 12, 14 and 16 that holds the
-    largest value. With that as `top` of `from_uint`, and of `to_uint` afterwards, no
-    value changes; but a network gets what it was trained on.
-
-    Args:
-        colours: without alpha, which has a range of its own.
-        given: the range of uint16 colours where it is known.
-
-    Raises:
-        ValueError: where a colour is larger than that.
-    """
-    if colours.dtype != np.uint16:
-        return np.iinfo(colours.dtype).max
-    largest = int(colours.max())
-    if given is None:
-        return next(top for top in RANGES if largest <= top)
-    if not max(largest, 1) <= given <= RANGES[-1]:
-        raise ValueError(
-            f"the range of 16-bit values must be from their largest, {largest}, to "
-            f"{RANGES[-1]}; got {given}."
-        )
-    return given
-
-
-RANGES = [2**bits - 1 for bits in (10, 12, 14, 16)]
-
-
-def without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """The colours [H, W, 1 or 3] of pixels [H, W] or [H, W, 1 to 4]."""
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    return pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
-
-
 def from_uint(images: np.ndarray, dtype=np.float32, top=None) -> np.ndarray:
     """Floating-point images of uint8 or uint16 ones.
 

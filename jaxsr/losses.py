@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxsr import image
+from jaxsr import image, metrics
 
 
 def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
@@ -13,19 +13,19 @@ def half_sum_squared(sr: jax.Array, hr: jax.Array) -> jax.Array:
     SRCNN, FSRCNN, VDSR, DRCN and DRRN are meant: its gradient is H * W * C / 2 times
     that of `mse`.
     """
-    image.check_pair(sr, hr)
+    metrics.check_pair(sr, hr)
     return 0.5 * jnp.sum((sr - hr) ** 2, axis=(1, 2, 3))
 
 
 def mse(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Mean squared error of each image."""
-    image.check_pair(sr, hr)
+    metrics.check_pair(sr, hr)
     return jnp.mean((sr - hr) ** 2, axis=(1, 2, 3))
 
 
 def l1(sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Mean absolute error of each image."""
-    image.check_pair(sr, hr)
+    metrics.check_pair(sr, hr)
     return jnp.mean(jnp.abs(sr - hr), axis=(1, 2, 3))
 
 
@@ -35,7 +35,7 @@ def charbonnier_sum(sr: jax.Array, hr: jax.Array) -> jax.Array:
     Source: Lai, Huang, Ahuja and Yang, CVPR 2017, section 3.2; summed, as their code
     does, for which their learning rates are meant.
     """
-    image.check_pair(sr, hr)
+    metrics.check_pair(sr, hr)
     return jnp.sum(jnp.sqrt((sr - hr) ** 2 + 1e-6), axis=(1, 2, 3))
 
 

@@ -18,7 +18,8 @@ try:
     from absl import app, flags, logging
     from ml_collections import config_flags
 
-    from jaxsr import build, cli, identity, train
+    from jaxsr import devices
+    from jaxsr.training import identity, loop
 except ModuleNotFoundError as error:
     sys.exit(f"error: {checks.missing(error)}")
 
@@ -97,9 +98,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
     terminal.make_safe()
     logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-    cli.keep_compiled()
+    devices.keep_compiled()
     if not _DISTRIBUTED.value:
-        build.use_cores(_CONFIG.value.data.batch)
+        devices.use_cores(_CONFIG.value.data.batch)
     else:
         jax.distributed.initialize(
             num_processes=_integer("JAX_NUM_PROCESSES"),
@@ -110,8 +111,8 @@ def main(argv: list[str]) -> None:
     settings = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     origin = identity.origin(path.name, settings)
     try:
-        train.train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
-    except train.ERRORS as error:
+        loop.train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
+    except loop.ERRORS as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise
         if isinstance(error, ModuleNotFoundError):

@@ -4,11 +4,34 @@ Nothing is clipped or rounded here; the protocol of `evaluate` does that before.
 images raise a TypeError; an hr that is not finite, or exceeds 1.5, a ValueError.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxsr import image
+
+
+def check_pair(sr: image.Array, hr: image.Array) -> None:
+    """Raises an error where hr, or an estimate of it, cannot be images in [0, 1].
+
+    sr may overshoot. The values of hr are checked only where they are known: not while
+    a function is traced.
+    """
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr and hr must match; got {sr.shape} and {hr.shape}.")
+    image.check_float(sr, "sr")
+    image.check_float(hr, "hr")
+    if isinstance(hr, jax.core.Tracer) or not hr.size:
+        return
+    values = np.asarray(hr)  # jnp's would be traced where sr is
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and high <= 1.5):
+        raise ValueError(
+            f"hr must lie in [0, 1]; got {low:g} to {high:g}. Divide it by its range "
+            "first, as image.from_uint does."
+        )
 
 
 def psnr(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
@@ -65,7 +88,7 @@ def ssim(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
 
 
 def _check(sr, hr):
-    image.check_pair(sr, hr)
+    check_pair(sr, hr)
     if sr.ndim != 4:
         raise ValueError(f"sr and hr must be [B, H, W, C]; got shape {sr.shape}.")
 

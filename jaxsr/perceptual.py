@@ -1,6 +1,6 @@
 """Networks that judge images as people do: VGG19's features, and LPIPS.
 
-Images are RGB [B, H, W, 3] in [0, 1]. `published.features` reads the weights.
+Images are RGB [B, H, W, 3] in [0, 1]. `importers.features` reads the weights.
 """
 
 import functools
@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsr import image
+from jaxsr import image, metrics
 
 # Convolutions and channels of each block; a 2x2 maximum between two of them.
 VGG19_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
@@ -89,7 +89,7 @@ def vgg_loss(
     VGG54 is 0.2 as the mean over channels and 100 as the sum, VGG22 is 400 as the mean.
 
     Args:
-        params: of `VGG19`, as `published.features.load_vgg19` gives them. With these
+        params: of `VGG19`, as `importers.features.load_vgg19` gives them. With these
             and `layer` bound by functools.partial it is a loss (sr, hr) -> [B].
         sr: RGB [B, H, W, 3] in [0, 1].
         hr: as sr.
@@ -106,7 +106,7 @@ def vgg_loss(
         raise ValueError(
             f"reduction must be one of {sorted(REDUCTIONS)}; got {reduction!r}."
         )
-    image.check_pair(sr, hr)
+    metrics.check_pair(sr, hr)
     features = functools.partial(vgg19_features, params, layer=layer)
     difference = (features(sr) - features(hr)) / 12.75
     return jnp.mean(REDUCTIONS[reduction](difference**2, axis=-1), axis=(1, 2))
@@ -125,7 +125,7 @@ class LPIPS(nn.Module):
     @nn.compact
     def __call__(self, sr: jax.Array, hr: jax.Array) -> jax.Array:
         """Returns the distance [B] of RGB images [B, H, W, 3] in [0, 1]."""
-        image.check_pair(sr, hr)
+        metrics.check_pair(sr, hr)
         _check(hr, least=LPIPS_SIDE, whom="LPIPS")
         shift, scale = (
             jnp.reshape(jnp.array(x), (1, 1, 1, 3)) for x in (LPIPS_SHIFT, LPIPS_SCALE)
@@ -151,7 +151,7 @@ def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
     That of `lpips` with net="alex", over all pixels: no border is left out.
 
     Args:
-        params: of `LPIPS`, as `published.features.load_lpips` gives them.
+        params: of `LPIPS`, as `importers.features.load_lpips` gives them.
         sr: at least 31 pixels a side.
         hr: as sr.
     """

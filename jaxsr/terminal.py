@@ -1,5 +1,6 @@
 """What is printed is printable: names of files may hold anything."""
 
+import argparse
 import logging
 import os
 import sys
@@ -25,6 +26,13 @@ def make_safe() -> None:
             stream.reconfigure(errors="backslashreplace")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_escape)  # the same function is added once
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors show arguments that no terminal can print."""
+
+    def error(self, message):
+        super().error(shown(message))
 
 
 def _escape(record: logging.LogRecord) -> bool:

@@ -19,7 +19,9 @@ import PIL.ImageOps
 import pytest
 import tifffile
 
-from jaxsr import cli, evaluate, files, terminal, weights
+from jaxsr import cli, terminal, weights
+from jaxsr.evaluation import protocol
+from jaxsr.files import reading, writing
 
 SCALE = 1.5
 WIDTH, HEIGHT = 60, 45
@@ -81,7 +83,7 @@ def save_deep(channels, **options):
         pixels = deep(photo, channels)
         if path.suffix == ".png":
             info = {"icc_profile": PROFILE, "xmp": XMP, "dpi": (300, 300)}
-            files.write(files.Photo(pixels, info, exif()), path)
+            writing.write(reading.Photo(pixels, info, exif()), path)
         else:
             kind = "rgb" if channels > 2 else "minisblack"
             extra = {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
@@ -219,7 +221,7 @@ def photo(data_dir):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "bicubic.safetensors"
-    weights.save(path, evaluate.baseline(color="rgb"))
+    weights.save(path, protocol.baseline(color="rgb"))
     return str(path)
 
 

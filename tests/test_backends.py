@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from jaxsr import image
-from jaxsr.data import device, pairs, patches, sources, tfdata
+from jaxsr.data import (
+    device,
+    pairs,
+    patches,
+    sources,
+    tfdata,
+)
 
 SEED = 5
 

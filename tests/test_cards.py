@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsr import cards, evaluate, image, models, weights
+from jaxsr import cards, image, models, weights
 from jaxsr.data import sources
+from jaxsr.evaluation import protocol
 
 CARD = {
     "network": "vdsr",
@@ -106,13 +107,13 @@ def test_a_card_is_checked_without_jax(tmp_path, monkeypatch):
 
 rated = pytest.mark.skipif(
     not all("upscaling" in cards.read(cards.path_of(n)) for n in cards.shipped()),
-    reason="the shipped models are not rated yet: python -m jaxsr.queue --rate",
+    reason="the shipped models are not rated yet: jaxsr.training.queue --rate",
 )
 
 
 @rated
 @pytest.mark.parametrize("quality", cards.QUALITIES)
-@pytest.mark.parametrize("scale", evaluate.SCALES)
+@pytest.mark.parametrize("scale", protocol.SCALES)
 def test_no_shipped_model_within_the_budget_scores_higher(scale, quality):
     tables = {
         name: cards.read(cards.path_of(name))["upscaling"][f"{scale:g}"]
@@ -135,7 +136,7 @@ def test_the_choice_needs_no_jax():
 @pytest.mark.parametrize("name", cards.shipped())
 def test_a_shipped_card_holds_quality_and_cost_at_every_scale(name):
     card = cards.read(cards.path_of(name))
-    assert list(card["upscaling"]) == [f"{scale:g}" for scale in evaluate.SCALES]
+    assert list(card["upscaling"]) == [f"{scale:g}" for scale in protocol.SCALES]
     psnrs = [row["psnr"] for row in card["upscaling"].values()]
     assert 20 < min(psnrs) < max(psnrs) < 45
     costs = [row["multiply_adds"] for row in card["upscaling"].values()]
@@ -156,7 +157,7 @@ def test_quality_and_cost_are_those_of_what_users_get():
     rng = np.random.default_rng(0)
     hr = rng.integers(256, size=(31, 41, 3), dtype=np.uint8)
     source = sources.Source("one", ("a",), lambda i: hr, None)
-    card = evaluate.rated(evaluate.baseline(color="rgb"), source, (2.5,)).card
+    card = protocol.rated(protocol.baseline(color="rgb"), source, (2.5,)).card
     cut = hr[:30, :40]
     low = image.to_uint(image.resize(image.from_uint(cut), 0.4))
     assert low.shape == (12, 16, 3)
@@ -168,7 +169,7 @@ def test_quality_and_cost_are_those_of_what_users_get():
     net = models.make("espcn", scale=3, widths=(2, 2))
     variables = net.init(jax.random.key(0), np.zeros([1, 8, 8, 1]))
     card = weights.make_card(net, color="y", scales=[3], trained_on="nothing")
-    card = evaluate.rated(weights.Model(net, variables, card), source, (3, 6)).card
+    card = protocol.rated(weights.Model(net, variables, card), source, (3, 6)).card
     # 5x5 1->2, 3x3 2->2, 3x3 2->9, for 240x426 pixels
     adds = (25 * 2 + 9 * 2 * 2 + 9 * 2 * 9) * 240 * 426
     assert card["cost"]["multiply_adds"] == {"": adds}

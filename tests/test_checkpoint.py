@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import checkpoint, models, optim, step
+from jaxsr import models, optim
+from jaxsr.training import checkpoint, step
 
 TX = optim.sgd(lambda count: 0.1, weight_decay=1e-4, clip="norm", theta=0.01)
 

@@ -11,7 +11,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cards, cli, evaluate, image, models, weights
+from jaxsr import (
+    cards,
+    cli,
+    image,
+    models,
+    weights,
+)
+from jaxsr.evaluation import protocol
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     (folder / "text.png").write_text("no picture")
     PIL.Image.new("L", (3, 3)).save(folder / "tiny.png")
     model = tmp_path / "bicubic.safetensors"
-    weights.save(model, evaluate.baseline())
+    weights.save(model, protocol.baseline())
     arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
     assert cli.main(arguments) == 1
     told = capsys.readouterr()
@@ -98,7 +105,7 @@ def test_evaluate_prints_lpips_where_asked(
     photo = data_dir / "Set5" / "butterfly_GT.png"
     (folder / photo.name).write_bytes(photo.read_bytes())
     model, saved = (tmp_path / f"{name}.safetensors" for name in ("bicubic", "scored"))
-    weights.save(model, evaluate.baseline())
+    weights.save(model, protocol.baseline())
     arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
     file = str(weights_dir / "lpips" / "lpips_alexnet.npz")
     assert cli.main([*arguments, "--lpips", file, "--save", str(saved)]) == 0

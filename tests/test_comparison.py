@@ -2,7 +2,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import comparison
+from jaxsr.evaluation import comparison
 
 
 def make_image(height, width):

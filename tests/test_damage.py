@@ -33,18 +33,11 @@ from test_experiments import EXPERIMENTS, SMALL
 from test_published import write_caffemodel, write_mat
 from test_torch_files import dumps, tensor, write_zip
 
-from jaxsr import (
-    enlarge,
-    files,
-    jobs,
-    models,
-    published,
-    report,
-    step,
-    train,
-    weights,
-)
-from jaxsr.data import sources
+from jaxsr import importers, models, weights
+from jaxsr.evaluation import tables
+from jaxsr.files import reading, writing
+from jaxsr.inference import jobs, upscale
+from jaxsr.training import loop, step
 
 HEIGHT, WIDTH = 11, 13
 ADDRESSES = 6 * 2**30  # bytes
@@ -91,7 +84,7 @@ def image_files():
     save("PNG gray of 16 bits", PIL.Image.fromarray(deep[..., 0]))
     for channels in (2, 3, 4):
         stream = io.BytesIO()
-        files._write_png(stream, deep[..., :channels], {"exif": exif()})
+        writing._write_png(stream, deep[..., :channels], {"exif": exif()})
         found[f"PNG of 16 bits, {channels} channels"] = stream.getvalue()
     save("JPEG", photo, exif=exif(), quality=90, dpi=(72, 72))
     save("JPEG progressive", photo, progressive=True)
@@ -153,7 +146,7 @@ def outcome(function, *args, errors=ValueError):
 
 
 def twice(pixels, size, model, *, advance=None, **options):
-    """Stands for `enlarge.to_size`, which is no part of this: the nearest pixels."""
+    """Stands for `upscale.to_size`, which is no part of this: the nearest pixels."""
     rows, columns = (
         np.arange(new) * old // new for new, old in zip(size, pixels.shape)
     )
@@ -167,7 +160,7 @@ class Images:
         self.files = image_files()
         self.path, self.folder = folder / "x.img", folder
         PIL.Image.MAX_IMAGE_PIXELS = 10**6
-        enlarge.to_size, self.model = twice, small_model()
+        upscale.to_size, self.model = twice, small_model()
         for content in self.files.values():
             assert self.check(content, ".png")
 
@@ -178,9 +171,9 @@ class Images:
 
     def check(self, content, suffix):
         self.path.write_bytes(content)
-        size = outcome(files.size_of, self.path)
-        found = outcome(files.read, self.path)
-        eight = outcome(sources.read_pixels, self.path)
+        size = outcome(reading.size_of, self.path)
+        found = outcome(reading.read_upright, self.path)
+        eight = outcome(reading.read_as_stored, self.path)
         if eight is not None:
             assert eight.dtype == np.uint8 and eight.shape[2] in (1, 3)
             assert found and set(eight.shape[:2]) == set(size)
@@ -197,7 +190,7 @@ class Images:
         assert pixels.shape[:2] == size, (size, pixels.shape)
         assert pixels.dtype in (np.uint8, np.uint16, np.float32)
         if summary.done:
-            written, _ = files.read(target)
+            written, _ = reading.read_upright(target)
             assert written.pixels.shape[:2] == (2 * size[0], 2 * size[1])
             if pixels.dtype == np.uint16 and pixels.shape[2:] == (2,):
                 return True  # which Pillow cannot read
@@ -230,10 +223,10 @@ def small_model():
 
 def use(model):
     """What is made of a card, once it is loaded."""
-    lines = report.overview({"x": model}, ["Set5", "Set14"]).splitlines()
+    lines = tables.overview({"x": model}, ["Set5", "Set14"]).splitlines()
     assert {line.count("|") for line in lines if line.startswith("|")} == {7}, lines
     for scale in model.card["scales"]:
-        report.published(model.card, "Set5", scale)
+        tables.published(model.card, "Set5", scale)
 
 
 class Models:
@@ -368,7 +361,7 @@ class Imports:
 
     def check(self, path):
         network = path.stem.removeprefix("bad").replace("plain", "vdsr")
-        model = outcome(published.import_weights, path, network)
+        model = outcome(importers.import_weights, path, network)
         if model is None:
             return False
         weights.save(self.folder / "y.safetensors", model)
@@ -406,12 +399,12 @@ class Settings:
         return self.check(config)
 
     def check(self, config):
-        return outcome(self.set_up, config, errors=train.ERRORS) or False
+        return outcome(self.set_up, config, errors=loop.ERRORS) or False
 
     def set_up(self, config):
         """What a run does before its first update, which is traced."""
         with contextlib.redirect_stdout(io.StringIO()):
-            run = train._Run(config, self.folder / "run", {})
+            run = loop._Run(config, self.folder / "run", {})
         state = jax.eval_shape(
             lambda: step.init_state(
                 run.variables,

@@ -4,7 +4,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import evaluate, metrics, models, published
+from jaxsr import importers, metrics, models
+from jaxsr.evaluation import protocol
 
 PORT = {"norm": False, "bias": False, "rectified": True}
 X = jnp.linspace(0, 1, 35).reshape(1, 5, 7, 1)
@@ -146,7 +147,7 @@ def test_every_weight_arrives_where_it_belongs(tmp_path, kernels, port):
     names, units = PORTS[port]
     path = tmp_path / ("small.npz" if port == "npz" else "small.pth")
     write(path, dict(zip(names, kernels)))
-    net, variables, card = published.import_weights(path, "drrn")
+    net, variables, card = importers.import_weights(path, "drrn")
     assert net == models.DRRN(units=units, width=8, **PORT)
     layers = ("block_0_head", "block_0_a", "block_0_b", "tail")
     for layer, kernel in zip(layers, kernels):
@@ -160,23 +161,23 @@ def test_foreign_tensors_and_wrong_shapes_are_listed(tmp_path, kernels):
     tensors = {f"learned_{i}": kernel for i, kernel in enumerate(kernels)}
     write(path, {**tensors, "learned_4": kernels[0]})
     with pytest.raises(ValueError, match=r"Cannot import .*found \['learned_4'\]"):
-        published.import_weights(path, "drrn")
+        importers.import_weights(path, "drrn")
     write(path, {**tensors, "learned_1": kernels[1][:4]})
     expected = r"block_0_a/kernel: expected \(3, 3, 8, 8\), found \(3, 3, 8, 4\)"
     with pytest.raises(ValueError, match=expected):
-        published.import_weights(path, "drrn")
+        importers.import_weights(path, "drrn")
     write(path, {name: x for name, x in tensors.items() if name != "learned_0"})
     with pytest.raises(ValueError, match=r"expected also \['learned_0'\]"):
-        published.import_weights(path, "drrn")
+        importers.import_weights(path, "drrn")
     with pytest.raises(ValueError, match="end in.*got '.txt'"):
-        published.import_weights(path.rename(path.with_suffix(".txt")), "drrn")
+        importers.import_weights(path.rename(path.with_suffix(".txt")), "drrn")
 
 
 @pytest.mark.parametrize("name", ["DRRN-B1U25.npz", "DRRN-B1U9.npz"])
 def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir, name):
     """By both files, which are one and the same, of B1U25."""
-    model = published.import_weights(weights_dir / "drrn" / name, "drrn")
+    model = importers.import_weights(weights_dir / "drrn" / name, "drrn")
     pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = evaluate.restore_image(model, pixels[64:160, 64:160], 3)
+    sr, hr = protocol.restore_image(model, pixels[64:160, 64:160], 3)
     score = metrics.psnr(sr[None], hr[None], border=3)
     np.testing.assert_allclose(score, [31.414], atol=0.005)

@@ -6,7 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import evaluate, metrics, models, published
+from jaxsr import importers, metrics, models
+from jaxsr.evaluation import protocol
 from jaxsr.models import edsr
 
 NETWORKS = [("edsr", {"scale": 4}), ("mdsr", {})]
@@ -192,7 +193,7 @@ def test_a_state_dict_computes_here_what_it_does_in_pytorch(
     rng = np.random.default_rng(0)
     tensors = random_tensors(torch_layers(name, scale, tails=tails), rng)
     save(torch, tmp_path / "net.pt", tensors)
-    net, variables, card = published.import_weights(tmp_path / "net.pt", name)
+    net, variables, card = importers.import_weights(tmp_path / "net.pt", name)
     assert card["color"] == "rgb"
     assert card["scales"] == ([scale] if name == "edsr" else [2, 3, 4])
     x = rng.random([1, 5, 6, 3], np.float32)
@@ -213,7 +214,7 @@ def test_a_network_of_images_up_to_one_is_told_by_its_mean(tmp_path, torch, name
     for layer in ("sub_mean", "add_mean"):
         tensors[f"{layer}.bias"] /= 255
     save(torch, tmp_path / "net.pt", tensors)
-    net, variables, _ = published.import_weights(tmp_path / "net.pt", name)
+    net, variables, _ = importers.import_weights(tmp_path / "net.pt", name)
     assert net.mean == edsr.DIV2K_MEAN
     x = rng.random([1, 5, 6, 3], np.float32)
     planes = torch.tensor(x).movedim(-1, 1)
@@ -230,7 +231,7 @@ def test_the_wide_edsr_has_a_residual_scale(tmp_path, torch, width, residual_sca
     layers = torch_layers("edsr", 2, width=width, count=1)
     tensors = random_tensors(layers, np.random.default_rng(0))
     save(torch, tmp_path / "net.pth", tensors)
-    net = published.import_weights(tmp_path / "net.pth", "edsr").net
+    net = importers.import_weights(tmp_path / "net.pth", "edsr").net
     fields = {"blocks": 1, "width": width, "residual_scale": residual_scale}
     assert net == models.make("edsr", **fields)
 
@@ -243,7 +244,7 @@ def test_foreign_tensors_are_listed(tmp_path, torch, name):
     def refuse(tensors, message):
         save(torch, file, tensors)
         with pytest.raises(ValueError, match=message):
-            published.import_weights(file, name)
+            importers.import_weights(file, name)
 
     if name == "mdsr":
         renamed = {k.replace("head.0", "first"): x for k, x in whole.items()}
@@ -259,7 +260,7 @@ def test_foreign_tensors_are_listed(tmp_path, torch, name):
     )
     refuse(whole | {"sub_mean.bias": np.zeros(3)}, r"add_mean.bias: expected \[-?0.0, ")
     with pytest.raises(ValueError, match=r"must end in .*'\.pt'.*got '\.mat'"):
-        published.import_weights(file.rename(tmp_path / "net.mat"), name)
+        importers.import_weights(file.rename(tmp_path / "net.mat"), name)
 
 
 def test_an_archive_of_numbered_layers_is_read(tmp_path, torch):
@@ -274,7 +275,7 @@ def test_an_archive_of_numbered_layers_is_read(tmp_path, torch):
                 x = x.reshape(4, 4, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)
             arrays[f"convolution{i}_{part}"] = x
     np.savez(tmp_path / "net.npz", **arrays)
-    net, variables, _ = published.import_weights(tmp_path / "net.npz", "edsr")
+    net, variables, _ = importers.import_weights(tmp_path / "net.npz", "edsr")
     x = rng.random([1, 5, 6, 3], np.float32)
     # In that file's network values are of 0..255 less the mean over 127.5.
     tensors["sub_mean.weight"] = tensors["sub_mean.weight"] / 127.5
@@ -288,17 +289,17 @@ def test_an_archive_of_numbered_layers_is_read(tmp_path, torch):
     del arrays["convolution3_bias"]
     np.savez(tmp_path / "net.npz", **arrays)
     with pytest.raises(ValueError, match=r"also \['convolution3_bias'\]"):
-        published.import_weights(tmp_path / "net.npz", "edsr")
+        importers.import_weights(tmp_path / "net.npz", "edsr")
     (tmp_path / "net.npz").write_bytes((tmp_path / "net.npz").read_bytes()[:-9])
     with pytest.raises(ValueError, match="not a whole .npz file"):
-        published.import_weights(tmp_path / "net.npz", "edsr")
+        importers.import_weights(tmp_path / "net.npz", "edsr")
 
 
 def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir):
     file = weights_dir / "edsr" / "EDSR_8blocks_x2.npz"
-    model = published.import_weights(file, "edsr")
+    model = importers.import_weights(file, "edsr")
     assert model.net == models.make("edsr", blocks=8, width=64, residual_scale=1.0)
     pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = evaluate.restore_image(model, pixels, 2)
+    sr, hr = protocol.restore_image(model, pixels, 2)
     score = metrics.psnr(sr[None], hr[None], border=2)[0]
     np.testing.assert_allclose(score, 34.837, atol=0.005)

@@ -4,7 +4,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import evaluate, losses, metrics, models, objectives, published
+from jaxsr import importers, losses, metrics, models
+from jaxsr.evaluation import protocol
+from jaxsr.training import objectives
 
 WIDTHS = (6, 4)
 
@@ -124,7 +126,7 @@ def test_every_weight_arrives_where_it_belongs(
     layer = ["Conv2D", "Add", activation.capitalize()]
     operations = [*layer, *layer, "Conv2D", "Add", "DepthToSpace"]
     write_pb(file, params, operations + ["Tanh"] * output_tanh)
-    net, variables, card = published.import_weights(file, "espcn")
+    net, variables, card = importers.import_weights(file, "espcn")
     assert net == models.ESPCN(2, WIDTHS, activation, output_tanh)
     jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
     assert (card["network"], card["color"], card["scales"]) == ("espcn", "y", [2])
@@ -137,23 +139,23 @@ def test_cut_and_foreign_files_are_refused(tmp_path, params):
     for size in range(0, len(whole) - 1, 13):
         file.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=f"Cannot import {file} as espcn"):
-            published.import_weights(file, "espcn")
+            importers.import_weights(file, "espcn")
     file.write_text("These are no weights.\n" * 20)
     with pytest.raises(ValueError, match=f"Cannot import {file} as espcn"):
-        published.import_weights(file, "espcn")
+        importers.import_weights(file, "espcn")
     del params["conv_out"]
     write_pb(file, params, ["DepthToSpace"])
     expected = r"'f3'\].*found \['b1', 'b2', 'f1', 'f2'\]"
     with pytest.raises(ValueError, match=expected):
-        published.import_weights(file, "espcn")
+        importers.import_weights(file, "espcn")
 
 
 def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir):
     # TensorFlow gives the same image to 4e-7. The weights are made for OpenCV's bicubic
     # without antialiasing, so the figure is below that of the paper.
-    model = published.import_weights(weights_dir / "espcn/ESPCN_x2.pb", "espcn")
+    model = importers.import_weights(weights_dir / "espcn/ESPCN_x2.pb", "espcn")
     assert model.net == models.ESPCN(2, activation="relu", output_tanh=True)
     pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = evaluate.restore_image(model, pixels, 2)
+    sr, hr = protocol.restore_image(model, pixels, 2)
     score = metrics.psnr(sr[None], hr[None], border=2)[0]
     np.testing.assert_allclose(score, 29.663, atol=0.005)

@@ -12,9 +12,10 @@ import PIL.Image
 import pytest
 import skimage.data
 
-from jaxsr import build, cli, image, logs, models, step, train, weights
-from jaxsr import config as configs
-from jaxsr.data import patches, sources
+from jaxsr import cli, image, models, weights
+from jaxsr.data import patches, sets, sources
+from jaxsr.training import config as configs
+from jaxsr.training import logs, loop, setup, step
 
 FILES = sorted(
     path.stem
@@ -64,15 +65,15 @@ def init(net, color, seed):
 
 
 def set_up(config):
-    """(compiled update, first state, feed) as train.py makes them."""
+    """(compiled update, first state, feed) as the loop makes them."""
     configs.check(config)
     net = models.make(**config["network"])
     source = photographs()
-    plan = build.make_plan(config["data"], source, net.input)
-    feed = build.make_feed(config, source, plan, net.input)
-    tx, _ = build.make_optimizer(config, plan.epoch)
-    train_step = build.make_step(config, tx)
-    update, *_ = train.make_update(train_step, feed.cut, devices=jax.devices()[:1])
+    plan = setup.make_plan(config["data"], source, net.input)
+    feed = setup.make_feed(config, source, plan, net.input)
+    tx, _ = setup.make_optimizer(config, plan.epoch)
+    train_step = setup.make_step(config, tx)
+    update, *_ = loop.make_update(train_step, feed.cut, devices=jax.devices()[:1])
     variables = init(net, config["color"], seed=0)
     state = step.init_state(variables, tx, ema=config["ema_decay"] > 0)
     return jax.jit(update.__wrapped__), state, feed  # so that states can be compared
@@ -132,7 +133,7 @@ def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
     config = config_of_a_run(name, folders, **settings)
     if config.loss == "vgg" or config.validation.best_by == "lpips":
         request.getfixturevalue("weights_dir")
-    train.train(config, tmp_path / "whole")
+    loop.train(config, tmp_path / "whole")
     records = logs.read(tmp_path / "whole")
     losses = np.reshape([r["loss"] for r in records if "loss" in r], [6, -1]).mean(1)
     assert np.isfinite(losses).all()
@@ -145,9 +146,9 @@ def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="143"):
         patch.setattr(logs.Log, "update", stop)
-        train.train(config, tmp_path / "stopped")
+        loop.train(config, tmp_path / "stopped")
     assert last_state(tmp_path / "stopped")[0] == "5"
-    train.train(config, tmp_path / "stopped")
+    loop.train(config, tmp_path / "stopped")
     assert last_state(tmp_path / "stopped") == last_state(tmp_path / "whole")
 
     model, photo = str(tmp_path / "stopped"), folders / "validation"
@@ -189,8 +190,8 @@ def test_a_name_without_more_is_the_papers_own_network(name, fields):
 
 def test_srcnn_has_the_counted_sub_images(data_dir):
     config = importlib.import_module("experiments.srcnn").get_config().to_dict()
-    source = sources.open_source("T91", data_dir)
-    plan = build.make_plan(config["data"], source, "interpolated")
+    source = sets.open_source("T91", data_dir)
+    plan = setup.make_plan(config["data"], source, "interpolated")
     assert plan.patches == 21_884  # the paper prints 24,800
 
 
@@ -210,7 +211,7 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
     config = config_of("ms_lapsrn")
     update, state, feed = set_up(config)
     first, parts = state.params, []
-    objective = build.make_objective(config)
+    objective = setup.make_objective(config)
     for rows in feed.inputs(0, 3):
         batch = jax.jit(feed.cut)(feed.data, rows)
         assert batch["hr"].shape == (8, 48, 48, 1)
@@ -222,7 +223,7 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
     def loss(params):  # summed over the 24 patches of the batch, divided by their count
         return sum(objective({"params": params}, b, 0)[0].sum() for _, b in parts) / 24
 
-    tx, _ = build.make_optimizer(config | {"accumulate": 1}, epoch=1)
+    tx, _ = setup.make_optimizer(config | {"accumulate": 1}, epoch=1)
     grads = jax.jit(jax.grad(loss))(first)
     updates, _ = jax.jit(tx.update)(grads, tx.init(first), first)
     for one, other, old in zip(*map(jax.tree.leaves, (state.params, updates, first))):
@@ -234,12 +235,12 @@ def test_the_papers_images_have_room_for_patches(name, data_dir):
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
     data = config["data"] | {"strict": True}
     net = models.make(**config["network"])
-    source, validation = build.open_data(data, config["validation"]["name"], net.input)
-    plan = build.make_plan(data, source, net.input)
+    source, validation = setup.open_data(data, config["validation"]["name"], net.input)
+    plan = setup.make_plan(data, source, net.input)
     for index, _, _, _, scale in plan.rows(0, 0):
         unit = scale if net.input == "low" else 1
         assert min(source.sizes[index]) >= plan.sides[scale] * unit
-    whole = sources.open_source(data["name"], data_dir)
+    whole = sets.open_source(data["name"], data_dir)
     assert len(source.names) > 0.8 * len(whole.names) * len(data["reduced"])
     assert len(validation.names) == (3 if name == "quickstart" else 20)
 
@@ -249,28 +250,28 @@ def test_images_without_room_for_a_patch_are_named_and_not_trained_on(tmp_path, 
     for side in (3, 41, 44, 60):
         PIL.Image.new("L", (80, side)).save(tmp_path / f"{side}.png")
     data = config["data"] | {"name": str(tmp_path)}
-    source, _ = build.open_data(data, "samples-validation", "interpolated")
+    source, _ = setup.open_data(data, "samples-validation", "interpolated")
     assert source.names == ("44.png", "60.png") and source.left_out == ()
     told = capsys.readouterr().out
     assert "2 of 4 images are not trained on" in told
     assert "44 pixels a side: 3.png, 41.png\n" in told
     with pytest.raises(ValueError, match="patch of 61x61 .* 64 pixels a side"):
-        build.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
+        setup.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
 
 
 def test_a_set_that_stays_incomplete_is_done_without(tmp_path, monkeypatch, capsys):
     config = importlib.import_module("experiments.vdsr").get_config().to_dict()
-    own = sources.ImageSet("train", "Own", 100)  # with no place to be fetched from
-    monkeypatch.setitem(sources.SETS, "Own", own)
+    own = sets.ImageSet("train", "Own", 100)  # with no place to be fetched from
+    monkeypatch.setitem(sets.SETS, "Own", own)
     (tmp_path / "Own").mkdir()
     PIL.Image.new("L", (60, 60)).save(tmp_path / "Own/im_1.png")
     data = config["data"] | {"name": "samples+Own", "dir": str(tmp_path)}
-    source, _ = build.open_data(data, "samples-validation", "interpolated")
+    source, _ = setup.open_data(data, "samples-validation", "interpolated")
     assert source.name == "samples"
     told = capsys.readouterr().out
     assert "100 images in" in told and "TRAINING ON samples INSTEAD of" in told
     with pytest.raises(sources.DataNotFound, match="1 are there"):
-        build.open_data(data | {"strict": True}, "samples-validation", "interpolated")
+        setup.open_data(data | {"strict": True}, "samples-validation", "interpolated")
 
 
 def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():
@@ -289,9 +290,9 @@ def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():
         scale: {names for s, names in moved if s == scale} for scale, _ in moved
     }
     assert len(by_scale) == 3
-    for scale, sets in by_scale.items():
+    for scale, found in by_scale.items():
         others = set().union(*(s for k, v in by_scale.items() if k != scale for s in v))
-        own = set().union(*sets) - others
+        own = set().union(*found) - others
         assert own, f"x{scale} has no branch of its own"
         for other, names in by_scale.items():
             if other != scale:
@@ -315,7 +316,7 @@ def test_a_warm_start_takes_all_but_what_enlarges(tmp_path, name, scales, fresh)
     variables = jax.tree.map(lambda x: x + 7, init(theirs, color, seed=3))
     weights.save(tmp_path / "a.safetensors", weights.Model(theirs, variables, card))
     new = init(net, color, seed=4)
-    started = build.warm_start(net, new, tmp_path / "a.safetensors")["params"]
+    started = setup.warm_start(net, new, tmp_path / "a.safetensors")["params"]
     assert jax.tree.structure(started) == jax.tree.structure(new["params"])
     for layer, group in started.items():
         expected = new if layer in fresh else variables
@@ -329,7 +330,7 @@ def test_a_warm_start_from_another_network_is_refused(tmp_path):
     weights.save(tmp_path / "x2.safetensors", model)
     vdsr = models.make("vdsr", depth=2, width=3)
     with pytest.raises(ValueError, match="no tensor of .* fits"):
-        build.warm_start(vdsr, init(vdsr, "y", seed=0), tmp_path / "x2.safetensors")
+        setup.warm_start(vdsr, init(vdsr, "y", seed=0), tmp_path / "x2.safetensors")
 
 
 def test_gradients_can_be_accumulated():
@@ -347,7 +348,7 @@ def test_gradients_can_be_accumulated():
 def test_a_plateau_lowers_the_rate():
     config = config_of("espcn")
     config["plateau"] = {"factor": 0.5, "patience": 1}
-    tx, _ = build.make_optimizer(config, epoch=1)
+    tx, _ = setup.make_optimizer(config, epoch=1)
     params = {"conv_out": jnp.ones([2])}
     state, moves = tx.init(params), []
     for _ in range(6):

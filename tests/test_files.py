@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxsr import files
+from jaxsr.files import reading
 
 
 def test_names_are_as_short_as_tells_them_apart():
@@ -46,9 +47,9 @@ def test_ppm_of_sixteen_bits_keeps_them_where_pillow_reduces(tmp_path):
     pixels = np.random.default_rng(0).integers(65536, size=(4, 5, 3), dtype=np.uint16)
     path = tmp_path / "a.ppm"
     path.write_bytes(b"P6 5 4 65535\n" + pixels.astype(">u2").tobytes())
-    photo, notes = files.read(path)
+    photo, notes = reading.read_upright(path)
     np.testing.assert_array_equal(photo.pixels, pixels)
     assert not notes
     path.write_bytes(b"P6 5 4 4095\n" + (pixels >> 4).astype(">u2").tobytes())
-    photo, notes = files.read(path)
+    photo, notes = reading.read_upright(path)
     assert photo.pixels.dtype == np.uint8 and "16 bits per channel are read" in notes[0]

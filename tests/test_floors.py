@@ -1,6 +1,8 @@
-"""Each file imports from lower floors, or from its own folder, alone."""
+"""Each file imports from lower floors, or from its own, without a cycle."""
 
 import ast
+import collections
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -9,56 +11,64 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
+# A file's floor, or that of every file of a folder.
 FLOORS = {
-    "cards": 1,
     "checks": 0,
-    "files": 1,
     "image": 0,
-    "metadata": 0,
-    "perceptual": 1,
-    "process": 0,
-    "listing": 2,
-    "models": 1,
-    "losses": 1,
+    "terminal": 0,
+    "cards": 1,
+    "devices": 0,
+    "files": 1,
     "metrics": 1,
     "optim": 1,
-    "tiff": 1,
-    "objectives": 2,
-    "step": 2,
-    "terminal": 0,
-    "tiling": 2,
-    "weights": 2,
-    "data": 2,
-    "checkpoint": 3,
-    "published": 3,
-    "enlarge": 3,
-    "jobs": 4,
-    "logs": 3,
-    "evaluate": 4,
-    "config": 3,
-    "identity": 3,
-    "build": 4,
-    "report": 5,
-    "comparison": 5,
-    "results": 6,
-    "train": 7,
-    "cli": 8,
-    "main": 9,
-    "queue": 9,
+    "perceptual": 1,
+    "losses": 2,
+    "models": 2,
+    "data": 3,
+    "weights": 3,
+    "importers": 4,
+    "inference.tiling": 4,
+    "training.objectives": 4,
+    "training.step": 4,
+    "inference.upscale": 5,
+    "training.checkpoint": 5,
+    "training.config": 5,
+    "training.identity": 5,
+    "training.logs": 5,
+    "training.process": 5,
+    "evaluation.protocol": 6,
+    "inference.jobs": 6,
+    "inference.targets": 6,
+    "evaluation.comparison": 7,
+    "evaluation.figures": 7,
+    "evaluation.tables": 7,
+    "training.results": 8,
+    "training.loop": 9,
+    "training.queue": 9,
+    "training.setup": 9,
+    "cli": 11,
+    "main": 11,
 }
-# Beside a folder's own files, these import from their own floor.
-SAME_FLOOR = {("step", "objectives"), ("files", "tiff")}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(
+        ".__init__"
+    ): path
+    for path in FILES
+}
 
 
-def imported_rooms(path):
-    """The rooms that a file imports anywhere, inside functions too."""
-    rooms = set()
+def floor(module):
+    """The floor of a module, which may be that of its folder."""
+    return FLOORS.get(module, FLOORS.get(module.partition(".")[0]))
+
+
+def imported_modules(path):
+    """The modules of this package that a file imports anywhere."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -66,23 +76,67 @@ def imported_rooms(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-        rooms |= {n.split(".")[1] for n in names if n.startswith("jaxsr.")}
-    return rooms
+        for name in names:
+            name = name.removeprefix("jaxsr.") if name.startswith("jaxsr.") else ""
+            while name and name not in MODULES:
+                name = name.rpartition(".")[0]
+            found |= {name} - {""}
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_imports_from_lower_floors_alone(path):
-    if path == PACKAGE / "__init__.py":
-        assert not imported_rooms(path)
+IMPORTS = {module: imported_modules(path) for module, path in MODULES.items()}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - {"__init__"}))
+def test_a_module_imports_from_no_higher_floor(module):
+    if module in FOLDERS:  # one that only holds others
+        assert not IMPORTS[module]
         return
-    here = room(path)
-    for other in imported_rooms(path) - {here}:
-        below = FLOORS[other] < FLOORS[here] or (here, other) in SAME_FLOOR
-        assert below, f"{here} (floor {FLOORS[here]}) imports {other}"
+    for other in IMPORTS[module]:
+        assert floor(other) <= floor(module), (
+            f"{module} (floor {floor(module)}) imports {other} (floor {floor(other)})"
+        )
 
 
-def test_every_room_has_a_floor():
-    assert {room(path) for path in FILES} - {"__init__"} == set(FLOORS)
+FOLDERS = {"evaluation", "inference", "training"}
+
+
+def test_modules_import_each_other_without_a_cycle():
+    graphlib.TopologicalSorter(IMPORTS).prepare()
+
+
+def test_the_public_face_imports_nothing():
+    assert not IMPORTS["__init__"]
+
+
+def test_every_floor_is_that_of_a_module():
+    without = {m for m in MODULES if floor(m) is None} - FOLDERS - {"__init__"}
+    assert not without
+    assert FLOORS.keys() <= MODULES.keys()
+
+
+def test_no_folder_and_no_file_is_too_large_to_overlook():
+    many = {"models", "importers", "studies", "cli"}
+    folders = collections.Counter(path.parent for path in FILES)
+    for folder, count in folders.items():
+        assert count <= 13 or folder.name in many, f"{folder} has {count} modules"
+    for path in FILES:
+        lines = len(path.read_text().splitlines())
+        assert lines <= 400, f"{path} has {lines} lines"
+
+
+PUBLIC = (
+    "evaluate image load losses make_upscaler metrics models objectives optim "
+    "perceptual report save step upscale upscale_files"
+)
+
+
+def test_public_names_stay_importable():
+    import jaxsr
+
+    for name in PUBLIC.split():
+        assert getattr(jaxsr, name) is not None
+        assert name in dir(jaxsr)
 
 
 def imports_tensorflow(path):
@@ -111,7 +165,10 @@ HEAVY = (
     [
         ("import jaxsr", "[]"),
         ("import jaxsr; jaxsr.load, jaxsr.upscale, jaxsr.optim", "['jax']"),
-        ("import jaxsr; jaxsr.train, jaxsr.data.device, jaxsr.report", "['jax']"),
+        (
+            "import jaxsr; jaxsr.train, jaxsr.data.device, jaxsr.report",
+            "['jax']",
+        ),
     ],
 )
 def test_what_an_import_brings_in(statement, expected):

@@ -5,7 +5,9 @@ import PIL.Image
 import pytest
 import scipy.io
 
-from jaxsr import evaluate, metrics, models, objectives, published
+from jaxsr import importers, metrics, models
+from jaxsr.evaluation import protocol
+from jaxsr.training import objectives
 
 LAYERS = ["extract", "shrink", "map_0", "map_1", "expand", "deconv"]
 SMALL = {"width": 6, "narrow": 3, "depth": 2}
@@ -145,7 +147,7 @@ def test_every_weight_arrives_and_the_scale_is_found(tmp_path, scale):
     file = tmp_path / "small.mat"
     params = make_params(scale)
     write_mat(file, params)
-    net, variables, card = published.import_weights(file, "fsrcnn")
+    net, variables, card = importers.import_weights(file, "fsrcnn")
     assert net == models.FSRCNN(scale, **SMALL)
     jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
     assert (card["network"], card["color"], card["scales"]) == ("fsrcnn", "y", [scale])
@@ -162,26 +164,26 @@ def test_cut_and_foreign_files_are_refused(tmp_path):
     for size in range(0, len(whole) - 1, 531):
         file.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=f"Cannot import {file} as fsrcnn"):
-            published.import_weights(file, "fsrcnn")
+            importers.import_weights(file, "fsrcnn")
     params["deconv"]["kernel"][4, 4] += 0.5
     write_mat(file, params)
     with pytest.raises(ValueError, match=r"gray at one of the scales \(2, 3, 4\)"):
-        published.import_weights(file, "fsrcnn")
+        importers.import_weights(file, "fsrcnn")
     params["map_1"]["kernel"] = np.zeros([5, 5, 3, 3], np.float32)
     write_mat(file, params)
     expected = r"map_1/kernel: expected \(3, 3, 3, 3\), found \(5, 5, 3, 3\)"
     with pytest.raises(ValueError, match=expected):
-        published.import_weights(file, "fsrcnn")
+        importers.import_weights(file, "fsrcnn")
     scipy.io.savemat(file, {"weights_conv": cell([np.zeros([1, 25, 6])])})
     expected = r"'prelu_conv'.*found \['weights_conv'\]"
     with pytest.raises(ValueError, match=expected):
-        published.import_weights(file, "fsrcnn")
+        importers.import_weights(file, "fsrcnn")
 
 
 def psnr(model, file):
     """Of one image by the protocol."""
     pixels = np.asarray(PIL.Image.open(file))
-    sr, hr = evaluate.restore_image(model, pixels, model.net.scale)
+    sr, hr = protocol.restore_image(model, pixels, model.net.scale)
     return metrics.psnr(sr[None], hr[None], border=model.net.scale)[0]
 
 
@@ -189,7 +191,7 @@ def psnr(model, file):
     ("name", "expected"), [("FSRCNN_x3", 28.671), ("FSRCNN-s_x2", 32.636)]
 )
 def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir, name, expected):
-    model = published.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
+    model = importers.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
     score = psnr(model, data_dir / "Set5" / "butterfly_GT.png")
     np.testing.assert_allclose(score, expected, atol=0.005)
 
@@ -205,7 +207,7 @@ def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir, name, expe
     ],
 )
 def test_the_mean_over_set5_is_the_published_one(weights_dir, data_dir, name, expected):
-    model = published.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
+    model = importers.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
     files = sorted((data_dir / "Set5").glob("*.png"))
     assert len(files) == 5
     scores = [psnr(model, file) for file in files]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import vdsr
-from jaxsr import identity
 from jaxsr.data import sources
+from jaxsr.training import identity
 
 SOURCE = sources.Source("a", ("one",), lambda i: None, np.array([[9, 9]]))
 

@@ -8,6 +8,7 @@ import pytest
 from conftest import GOLDEN
 
 from jaxsr import image
+from jaxsr.files import depth
 
 
 @pytest.fixture(scope="module")
@@ -161,17 +162,17 @@ def test_to_uint_clips_rounds_halves_up_and_refuses_nan():
 )
 def test_the_range_of_16_bits_is_the_least_that_holds_them(largest, given, expected):
     pixels = np.array([[0, largest]], np.uint16)
-    assert image.data_range(pixels, given) == expected
+    assert depth.data_range(pixels, given) == expected
     x = image.from_uint(pixels, top=expected)
     np.testing.assert_allclose(x, [[0, largest / expected]], rtol=1e-6)
     np.testing.assert_array_equal(image.to_uint(x, 16, expected), pixels)
 
 
 def test_a_range_that_cannot_be_is_answered_clearly():
-    assert image.data_range(np.array([7], np.uint8), 4095) == 255
+    assert depth.data_range(np.array([7], np.uint8), 4095) == 255
     for wrong in (4095, 65536, -1, 0):
         with pytest.raises(ValueError, match=f"largest, 5000, to 65535; got {wrong}"):
-            image.data_range(np.array([5000], np.uint16), wrong)
+            depth.data_range(np.array([5000], np.uint16), wrong)
 
 
 def test_modcrop_and_shave_cut_where_they_should():

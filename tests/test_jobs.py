@@ -19,7 +19,9 @@ import pytest
 import tifffile
 from test_enlarge import BICUBIC, make_model, make_pixels
 
-from jaxsr import enlarge, files, jobs, models
+from jaxsr import models
+from jaxsr.files import reading, writing
+from jaxsr.inference import jobs, upscale
 
 
 def chunk(kind, data):
@@ -101,7 +103,7 @@ def test_sixteen_bits_a_channel_are_written_to_the_standards(
     """What this PNG holds is worked out by hand, the TIFF read by tifffile."""
     pixels = make_pixels(300, 20, channels, dtype=np.uint16)
     path = tmp_path / f"a{suffix}"
-    files.write(files.Photo(pixels, {"dpi": (300, 300)}, PIL.Image.Exif()), path)
+    writing.write(reading.Photo(pixels, {"dpi": (300, 300)}, PIL.Image.Exif()), path)
     if suffix == ".tif":
         result = tifffile.imread(path)
     else:
@@ -130,10 +132,10 @@ def test_sixteen_bits_a_channel_are_written_to_the_standards(
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
 def test_sixteen_bits_go_in_and_come_out(tmp_path, caplog, channels, suffix):
     pixels = make_pixels(11, 30, *channels, dtype=np.uint16)
-    files.write(files.Photo(pixels, {}, PIL.Image.Exif()), tmp_path / f"a{suffix}")
+    writing.write(reading.Photo(pixels, {}, PIL.Image.Exif()), tmp_path / f"a{suffix}")
     [target] = run([tmp_path], suffix=suffix).done
-    photo, notes = files.read(target)
-    np.testing.assert_array_equal(photo.pixels, enlarge.upscale(pixels, 2, BICUBIC))
+    photo, notes = reading.read_upright(target)
+    np.testing.assert_array_equal(photo.pixels, upscale.upscale(pixels, 2, BICUBIC))
     assert not warnings_of(caplog) and not notes
 
 
@@ -153,7 +155,7 @@ def test_sixteen_bit_tiffs_of_others_are_read(
         byteorder=byteorder,
         compression=compression,
     )
-    photo, notes = files.read(tmp_path / "a.tif")
+    photo, notes = reading.read_upright(tmp_path / "a.tif")
     np.testing.assert_array_equal(photo.pixels, pixels)
     assert not notes
 
@@ -165,7 +167,7 @@ def test_sixteen_bit_pngs_of_others_are_read_and_a_transparent_colour_is_alpha(
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     key = pixels[4, 5].astype(">u2").tobytes()
     (tmp_path / "a.png").write_bytes(png(8, 9, 16, rows, chunk(b"tRNS", key)))
-    photo, notes = files.read(tmp_path / "a.png")
+    photo, notes = reading.read_upright(tmp_path / "a.png")
     np.testing.assert_array_equal(photo.pixels[..., :3], pixels)
     hidden = (pixels == pixels[4, 5]).all(axis=-1)
     np.testing.assert_array_equal(photo.pixels[..., 3], np.where(hidden, 0, 65535))
@@ -551,8 +553,8 @@ def little_space():
 )
 def test_no_space_left_leaves_no_half_file_and_the_old_one(tmp_path, suffix, dtype):
     noise = np.random.default_rng(0).random((50, 50, 3)) * np.iinfo(dtype).max
-    source = files.Photo(noise.astype(dtype), {}, PIL.Image.Exif())
-    files.write(source, tmp_path / "a.png")
+    source = reading.Photo(noise.astype(dtype), {}, PIL.Image.Exif())
+    writing.write(source, tmp_path / "a.png")
     PIL.Image.new("L", (2, 2)).save(tmp_path / "b.png")
     old = tmp_path / "out" / f"a_x8{suffix}"
     old.parent.mkdir()
@@ -590,7 +592,7 @@ def test_a_file_of_twelve_bits_is_told_and_another_range_can_be_given(tmp_path, 
     caplog.set_level(logging.INFO)
     pixels = make_pixels(9, 8, 3, dtype=np.uint16) // 16
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
-    expected = enlarge.upscale(pixels, 2, BICUBIC)
+    expected = upscale.upscale(pixels, 2, BICUBIC)
     for given, notes in ((None, 1), (4095, 0)):
         caplog.clear()
         options = {"data_range": given, "suffix": ".tif", "existing": "overwrite"}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from jaxsr import logs
+from jaxsr.training import logs
 
 
 def run(directory, steps, *, every=5, held=()):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from jaxsr.published import matlab
+from jaxsr.importers import matlab
 
 
 def written(compressed=False, **variables):

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from test_jobs import chunk
 
-from jaxsr import files
+from jaxsr.files import reading, writing
 
 PROFILE = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
@@ -81,16 +81,16 @@ def test_a_header_tells_the_size_that_is_read_wherever_the_orientation_lies(
 ):
     path = tmp_path / name
     PLACES[name](path)
-    assert files.size_of(path) == (21, 13)
-    photo, notes = files.read(path)
+    assert reading.size_of(path) == (21, 13)
+    photo, notes = reading.read_upright(path)
     assert not notes and photo.pixels.shape == (21, 13, 3)
     if name.endswith((".png", ".tif")):
         expected = np.rot90(np.asarray(PICTURE), -1)
         np.testing.assert_array_equal(photo.pixels, expected)
     for suffix in (".png", ".jpg", ".tif", ".webp"):  # and what is written stays so
-        files.write(photo, tmp_path / f"out{suffix}")
-        assert files.size_of(tmp_path / f"out{suffix}") == (21, 13)
-        again, _ = files.read(tmp_path / f"out{suffix}")
+        writing.write(photo, tmp_path / f"out{suffix}")
+        assert reading.size_of(tmp_path / f"out{suffix}") == (21, 13)
+        again, _ = reading.read_upright(tmp_path / f"out{suffix}")
         assert again.pixels.shape == (21, 13, 3)
 
 
@@ -99,8 +99,8 @@ def test_an_orientation_that_means_nothing_turns_nothing(tmp_path, value):
     exif = PIL.Image.Exif()
     exif[0x0112] = value
     PICTURE.save(tmp_path / "a.png", exif=exif)
-    assert files.size_of(tmp_path / "a.png") == (13, 21)
-    assert files.read(tmp_path / "a.png")[0].pixels.shape == (13, 21, 3)
+    assert reading.size_of(tmp_path / "a.png") == (13, 21)
+    assert reading.read_upright(tmp_path / "a.png")[0].pixels.shape == (13, 21, 3)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
@@ -109,13 +109,13 @@ def test_a_bad_item_is_named_and_the_others_are_kept(tmp_path, suffix):
     exif[0x010F], exif[0x0131] = "Maker", 2.5
     exif.get_ifd(0x8769).update({0x9003: "2020:02:02 02:02:02", 0x829A: (1, "a")})
     info = {"icc_profile": PROFILE, "dpi": (300, math.nan), "xmp": 3}
-    photo = files.Photo(np.asarray(PICTURE), info, exif)
-    [note] = files.write(photo, tmp_path / f"a{suffix}")
+    photo = reading.Photo(np.asarray(PICTURE), info, exif)
+    [note] = writing.write(photo, tmp_path / f"a{suffix}")
     assert note == (
         "damaged metadata is left out: resolution, EXIF Software, EXIF ExposureTime "
         "and 1 more"
     )
-    again, notes = files.read(tmp_path / f"a{suffix}")
+    again, notes = reading.read_upright(tmp_path / f"a{suffix}")
     assert not notes and again.info["icc_profile"] == PROFILE
     assert again.exif[0x010F] == "Maker"
     assert again.exif.get_ifd(0x8769) == {0x9003: "2020:02:02 02:02:02"}
@@ -125,10 +125,10 @@ def test_metadata_too_long_for_jpeg_costs_no_picture(tmp_path):
     exif = PIL.Image.Exif()
     exif[0x010F], exif[0x010E] = "Maker", "x" * 70_000
     info = {"xmp": b"x" * 70_000, "icc_profile": None}
-    photo = files.Photo(np.asarray(PICTURE), info, exif)
-    [note] = files.write(photo, tmp_path / "a.jpg")
+    photo = reading.Photo(np.asarray(PICTURE), info, exif)
+    [note] = writing.write(photo, tmp_path / "a.jpg")
     assert note == "damaged metadata is left out: EXIF ImageDescription, XMP"
-    assert files.read(tmp_path / "a.jpg")[0].exif[0x010F] == "Maker"
+    assert reading.read_upright(tmp_path / "a.jpg")[0].exif[0x010F] == "Maker"
 
 
 def odd(rng):
@@ -166,9 +166,9 @@ def test_odd_metadata_costs_no_picture(tmp_path, count):
         pixels = pixels.astype(dtype)
         info = {name: odd(rng) for name in ("icc_profile", "dpi", "xmp", "exif")}
         target = tmp_path / f"a{suffix}"
-        files.write(files.Photo(pixels, info, odd_exif(rng)), target)
-        assert files.size_of(target) == (5, 7)
-        photo, _ = files.read(target)
+        writing.write(reading.Photo(pixels, info, odd_exif(rng)), target)
+        assert reading.size_of(target) == (5, 7)
+        photo, _ = reading.read_upright(target)
         if suffix in (".png", ".tif"):
             np.testing.assert_array_equal(photo.pixels, pixels)
         if info["icc_profile"] == PROFILE and suffix != ".bmp":
@@ -196,7 +196,7 @@ def test_headers_of_damaged_files_tell_the_size_that_is_read(tmp_path, count):
             data[at] = rng.randrange(256)
         (tmp_path / name).write_bytes(data)
         try:
-            photo, _ = files.read(tmp_path / name)
+            photo, _ = reading.read_upright(tmp_path / name)
         except ValueError:
             continue
-        assert files.size_of(tmp_path / name) == photo.pixels.shape[:2]
+        assert reading.size_of(tmp_path / name) == photo.pixels.shape[:2]

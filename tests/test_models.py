@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import models, tiling
+from jaxsr import models
+from jaxsr.inference import tiling
 
 FSRCNN_S = {"width": 32, "narrow": 5, "depth": 1}
 DENSE = {"blocks": 2, "depth": 2, "growth": 3, "width": 4, "bottleneck": 4}

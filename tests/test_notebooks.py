@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 from IPython.core import inputtransformer2
 
-from jaxsr.data import sources
+from jaxsr.data import sets
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -65,7 +65,7 @@ def test_notebooks_hold_no_outputs_and_define_no_classes(path):
 
 def test_colab_notebook_trains_and_enlarges(tmp_path):
     (tmp_path / "photos").mkdir()
-    cat = sources.open_source("samples-validation").read(0)[100:228, 150:278]
+    cat = sets.open_source("samples-validation").read(0)[100:228, 150:278]
     PIL.Image.fromarray(cat).save(tmp_path / "photos" / "cat.png")
     cells = _run(
         "colab_tpu.ipynb",

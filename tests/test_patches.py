@@ -3,7 +3,7 @@ import PIL.Image
 import pytest
 
 from jaxsr import image
-from jaxsr.data import pairs, patches, sources
+from jaxsr.data import pairs, patches, sets
 
 SIZES = np.array([[90, 130], [41, 41], [40, 200]])
 GRID = {"scales": (2, 3), "patch": 41, "stride": 41, "batch": 4}
@@ -25,7 +25,7 @@ def test_grid_has_every_patch_once_an_epoch_and_runs_on_over_its_end():
 
 def test_grid_of_the_papers_sets_has_the_counted_patches(data_dir):
     for name, expected, epoch in (("T91", 7_992, 125), ("291", 54_192, 847)):
-        sizes = sources.open_source(name, data_dir).sizes
+        sizes = sets.open_source(name, data_dir).sizes
         kinds = {"scales": (2, 3, 4), "patch": 41, "stride": 41, "batch": 64}
         plan = patches.grid_plan(sizes, input="interpolated", **kinds)
         assert (plan.patches, plan.epoch) == (expected, epoch)

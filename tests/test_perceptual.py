@@ -8,9 +8,10 @@ import PIL.Image
 import pytest
 from conftest import GOLDEN
 
-from jaxsr import image, losses, perceptual, results
+from jaxsr import image, losses, perceptual
 from jaxsr.data import sources
-from jaxsr.published import features
+from jaxsr.importers import features
+from jaxsr.training import results
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsr import evaluate, image, models, queue, weights
+from jaxsr import image, models, weights
+from jaxsr.evaluation import protocol
+from jaxsr.training import queue
 
 ROOT = pathlib.Path(__file__).parent.parent
 LIST = """
@@ -51,7 +53,7 @@ def workplace(folders, tmp_path):
         for name, place in (("models", path), ("runs", "runs"), ("shipped", "shipped")):
             args = (f"--{name}", str(tmp_path / place), *args)
         return subprocess.Popen(
-            [sys.executable, "-m", "jaxsr.queue", *args],
+            [sys.executable, "-m", "jaxsr.training.queue", *args],
             cwd=ROOT,
             env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
             stdout=subprocess.PIPE,
@@ -132,8 +134,8 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     data_dir, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(queue, "VALIDATION", "samples-validation")
-    rated = functools.partial(evaluate.rated, scales=(2,))
-    monkeypatch.setattr(evaluate, "rated", rated)
+    rated = functools.partial(protocol.rated, scales=(2,))
+    monkeypatch.setattr(protocol, "rated", rated)
     run, shipped = tmp_path / "run", tmp_path / "shipped"
     run.mkdir()
     shipped.mkdir()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from jaxsr import cards, evaluate, weights
-from jaxsr.data import sources
-from jaxsr.published import features
+from jaxsr import cards, weights
+from jaxsr.data import sets
+from jaxsr.evaluation import protocol
+from jaxsr.importers import features
 
 FACTS = (
     "trained_on",
@@ -30,7 +31,7 @@ def test_a_card_is_whole(name):
     card = weights.load(name).card
     assert all(card[fact] for fact in FACTS), card
     assert not card["commit"].endswith("-dirty")
-    assert sources.split_of(card["trained_on"]) == "train"
+    assert sets.split_of(card["trained_on"]) == "train"
     for data in (*BENCHMARKS, SMALL):
         assert set(card["scores"][data]) == {f"x{scale}" for scale in card["scales"]}
 
@@ -38,8 +39,8 @@ def test_a_card_is_whole(name):
 @pytest.mark.parametrize("name", weights.shipped())
 def test_it_is_better_than_bicubic_by_what_its_card_says(name):
     model = weights.load(name)
-    source = sources.open_source(SMALL)
-    for score in evaluate.compare(model, [source], model.card["scales"]):
+    source = sets.open_source(SMALL)
+    for score in protocol.compare(model, [source], model.card["scales"]):
         if score.image == "mean" and score.network == "bicubic":
             margin = model.card["scores"][SMALL][f"x{score.scale}"]["psnr"] - score.psnr
             # A model trained against a discriminator is not after PSNR.
@@ -52,11 +53,11 @@ def test_it_is_better_than_bicubic_by_what_its_card_says(name):
 
 def test_srgan_looks_more_like_the_truth_than_srresnet(weights_dir):
     lpips = features.load_lpips(weights_dir / "lpips" / "lpips_alexnet.npz")
-    source = sources.open_source(SMALL)
+    source = sets.open_source(SMALL)
     found = {
         name: [
             score.lpips
-            for score in evaluate.evaluate(weights.load(name), source, [4], lpips=lpips)
+            for score in protocol.evaluate(weights.load(name), source, [4], lpips=lpips)
             if score.image == "mean"
         ][0]
         for name in ("srgan_x4", "srresnet_x4")

@@ -9,8 +9,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import files, results
-from jaxsr.data import fetching, sources
+from jaxsr.data import fetching, sets, sources
+from jaxsr.files import reading, writing
+from jaxsr.training import results
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def sha256(content):
 
 def not_published(name, data_dir):
     """Names of the images of a set that are missing or not those of the manifest."""
-    entries = sources.manifest()[name]["images"]
+    entries = sets.manifest()[name]["images"]
     folder = data_dir / name
     return [e["name"] for e in entries if not fetching.is_there(folder, e)]
 
@@ -52,7 +53,7 @@ COUNTS |= {"General100": 100, "Set5": 5, "Set14": 14, "B100": 100}
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_a_set_has_its_images_in_their_sizes(data_dir, name):
-    source = sources.open_source(name, data_dir)
+    source = sets.open_source(name, data_dir)
     assert len(source.names) == len(set(source.names)) == COUNTS[name]
     assert source.sizes.shape == (COUNTS[name], 2)
     for i in (0, len(source.names) - 1):
@@ -62,8 +63,8 @@ def test_a_set_has_its_images_in_their_sizes(data_dir, name):
 
 def test_what_is_read_is_what_the_manifest_says(data_dir):
     for name, some in (("Set5", 5), ("T91", 4), ("BSD200", 4)):
-        source = sources.open_source(name, data_dir)
-        entries = {entry["name"]: entry for entry in sources.manifest()[name]["images"]}
+        source = sets.open_source(name, data_dir)
+        entries = {entry["name"]: entry for entry in sets.manifest()[name]["images"]}
         assert sorted(source.names) == sorted(entries)
         for i in range(some):
             entry = entries[source.names[i]]
@@ -73,12 +74,12 @@ def test_what_is_read_is_what_the_manifest_says(data_dir):
 
 
 def test_validation_images_are_in_no_other_set(data_dir):
-    source = sources.open_source("validation", data_dir)
-    others = sources.open_source("BSD180", data_dir).names
+    source = sets.open_source("validation", data_dir)
+    others = sets.open_source("BSD180", data_dir).names
     assert not set(source.names) & set(others)
     published = {
         entry["pixels_sha256"]
-        for name, found in sources.manifest().items()
+        for name, found in sets.manifest().items()
         for entry in found["images"]
         if name != "BSD200_extra" or entry["name"] in others
     }
@@ -86,19 +87,19 @@ def test_validation_images_are_in_no_other_set(data_dir):
 
 
 def test_291_is_t91_and_bsd200(data_dir):
-    joined = sources.open_source("T91+BSD200", data_dir)
-    source = sources.open_source("291", data_dir)
+    joined = sets.open_source("T91+BSD200", data_dir)
+    source = sets.open_source("291", data_dir)
     assert source.name == "291" and source.names == joined.names
     assert source.names[90:92] == ("T91/tt9", "BSD200/100075")
-    last_of_t91 = sources.open_source("T91", data_dir).read(90)
+    last_of_t91 = sets.open_source("T91", data_dir).read(90)
     np.testing.assert_array_equal(source.read(90), last_of_t91)
     assert sources.digest(source) == sources.digest(joined)
-    assert len(sources.open_source("291+General100", data_dir).names) == 391
+    assert len(sets.open_source("291+General100", data_dir).names) == 391
 
 
 def test_the_samples_need_no_data_and_are_split():
-    training = sources.open_source("samples")
-    validation = sources.open_source("samples-validation")
+    training = sets.open_source("samples")
+    validation = sets.open_source("samples-validation")
     assert not set(training.names) & set(validation.names)
     channels = set()
     for source in (training, validation):
@@ -114,16 +115,16 @@ def test_the_samples_need_no_data_and_are_split():
 def test_a_split_is_known_and_splits_are_not_joined():
     names = ["T91", "291", "validation", "Set5+Set14", "samples", "tfds:div2k"]
     splits = ["train", "train", "validation", "test", "train", "train"]
-    assert [sources.split_of(name) for name in names] == splits
+    assert [sets.split_of(name) for name in names] == splits
     for name in ("T91+Set5", "291+validation", "tfds:div2k:train+validation"):
         with pytest.raises(ValueError, match="only sources of one split"):
-            sources.open_source(name)
+            sets.open_source(name)
 
 
 def test_large_photographs_are_halved(tmp_path):
     save(tmp_path / "OpenPhotos/large.jpg", (31, 20))
     pixels = save(tmp_path / "OpenPhotos/small.png", (31, 20))
-    source = sources.open_source("OpenPhotos", tmp_path)
+    source = sets.open_source("OpenPhotos", tmp_path)
     assert source.sizes.tolist() == [[16, 10], [31, 20]]
     assert source.read(0).shape == (16, 10, 3) and source.read(0).dtype == np.uint8
     np.testing.assert_array_equal(source.read(1), pixels)
@@ -134,7 +135,7 @@ def test_a_folder_is_a_source(tmp_path):
     gray = save(tmp_path / "a/c.bmp", (5, 6), "L")
     save(tmp_path / ".hidden.png")
     (tmp_path / "notes.txt").write_text("not an image")
-    source = sources.open_source(str(tmp_path))
+    source = sets.open_source(str(tmp_path))
     assert source.names == ("a/c.bmp", "b.PNG")
     assert source.sizes.dtype == np.int32
     assert source.sizes.tolist() == [[5, 6], [7, 4]]
@@ -148,13 +149,13 @@ def test_a_folder_has_a_benchmarks_name_by_its_content_alone(data_dir, tmp_path)
             for folder in ("mine", "Set5"):
                 (tmp_path / folder).mkdir(exist_ok=True)
                 picture.save(tmp_path / folder / f"{i}.bmp")
-    assert sources.open_source(str(tmp_path / "mine")).name == "Set5"
-    assert sources.open_source("Set5", tmp_path).name == "Set5"
+    assert sets.open_source(str(tmp_path / "mine")).name == "Set5"
+    assert sets.open_source("Set5", tmp_path).name == "Set5"
     save(tmp_path / "Set5" / "0.bmp")
-    assert sources.open_source(str(tmp_path / "Set5")).name == "Set5 (unverified)"
-    assert sources.open_source("Set5", tmp_path).name == "Set5 (unverified)"
+    assert sets.open_source(str(tmp_path / "Set5")).name == "Set5 (unverified)"
+    assert sets.open_source("Set5", tmp_path).name == "Set5 (unverified)"
     (tmp_path / "Set5" / "0.bmp").write_bytes((tmp_path / "mine/1.bmp").read_bytes())
-    assert sources.open_source("Set5", tmp_path).name == "Set5 (unverified)"
+    assert sets.open_source("Set5", tmp_path).name == "Set5 (unverified)"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_reduced_images_beside_the_true_ones_are_an_error(tmp_path, names, low, 
         save(tmp_path / f"{name}.png")
     message = rf"low-resolution images \(in {low}.*beside others \(in {true}.*true ones"
     with pytest.raises(ValueError, match=message):
-        sources.open_source(str(tmp_path))
+        sets.open_source(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -190,19 +191,19 @@ def test_reduced_images_beside_the_true_ones_are_an_error(tmp_path, names, low, 
 def test_names_that_only_look_like_reduced_images_are_none(tmp_path, names):
     for name in names:
         save(tmp_path / f"{name}.png")
-    assert len(sources.open_source(str(tmp_path)).names) == len(names)
+    assert len(sets.open_source(str(tmp_path)).names) == len(names)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no image file"):
-        sources.open_source(str(tmp_path))
+        sets.open_source(str(tmp_path))
 
 
 def test_a_digest_follows_names_and_sizes_alone(tmp_path):
     for i, size in enumerate([(6, 5), (6, 5), (5, 6)]):
         save(tmp_path / f"{i}/a.png", size, seed=i)
     same, also, other = (
-        sources.digest(sources.open_source(str(tmp_path / f"{i}"))) for i in range(3)
+        sources.digest(sets.open_source(str(tmp_path / f"{i}"))) for i in range(3)
     )
     assert same == also != other and len(same) == 64
 
@@ -228,7 +229,7 @@ def test_every_kind_of_image_becomes_8_bits_of_gray_or_rgb(
     tmp_path, picture, suffix, expected
 ):
     picture.save(tmp_path / f"image.{suffix}")
-    pixels = sources.read_pixels(tmp_path / f"image.{suffix}")
+    pixels = reading.read_as_stored(tmp_path / f"image.{suffix}")
     assert pixels.dtype == np.uint8
     if np.ndim(expected) == 1:
         expected = np.tile(expected, (2, 2, 1))
@@ -239,9 +240,9 @@ def test_every_kind_of_image_becomes_8_bits_of_gray_or_rgb(
 def test_sixteen_bits_are_rounded_not_cut_to_the_high_byte(tmp_path, channels):
     wide = np.arange(65536).reshape(64, 1024)
     pixels = np.stack([wide, *[wide[::-1]] * (channels - 1)], axis=-1)
-    photo = files.Photo(pixels.astype(np.uint16), {}, PIL.Image.Exif())
-    files.write(photo, tmp_path / "image.png")
-    found = sources.read_pixels(tmp_path / "image.png")
+    photo = reading.Photo(pixels.astype(np.uint16), {}, PIL.Image.Exif())
+    writing.write(photo, tmp_path / "image.png")
+    found = reading.read_as_stored(tmp_path / "image.png")
     expected = np.rint(pixels / 257)[..., : 3 if channels > 2 else 1]
     np.testing.assert_array_equal(found, expected)
 
@@ -249,7 +250,7 @@ def test_sixteen_bits_are_rounded_not_cut_to_the_high_byte(tmp_path, channels):
 def test_twelve_bits_in_sixteen_become_eight_over_their_own_range(tmp_path):
     wide = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     PIL.Image.fromarray(wide).save(tmp_path / "image.png")
-    found = sources.read_pixels(tmp_path / "image.png")
+    found = reading.read_as_stored(tmp_path / "image.png")
     np.testing.assert_array_equal(found[..., 0], np.rint(wide / 4095 * 255))
 
 
@@ -257,7 +258,9 @@ def test_twelve_bits_in_sixteen_become_eight_over_their_own_range(tmp_path):
 def test_a_transparent_palette_is_read_without_a_warning(tmp_path):
     picture = PIL.Image.new("RGB", (2, 2), (1, 2, 3)).quantize()
     picture.save(tmp_path / "image.png", transparency=b"\0")
-    assert sources.read_pixels(tmp_path / "image.png").tolist() == [[[1, 2, 3]] * 2] * 2
+    assert (
+        reading.read_as_stored(tmp_path / "image.png").tolist() == [[[1, 2, 3]] * 2] * 2
+    )
 
 
 def test_bad_files_of_a_folder_are_left_out_and_named(tmp_path, monkeypatch):
@@ -270,7 +273,7 @@ def test_bad_files_of_a_folder_are_left_out_and_named(tmp_path, monkeypatch):
     short = (folder / "short.png").read_bytes()
     (folder / "short.png").write_bytes(short[: len(short) // 2])  # a whole header
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 40 * 50 // 2 - 1)
-    source = sources.open_source(str(folder))
+    source = sets.open_source(str(folder))
     assert source.names == ("good.png",) and source.sizes.tolist() == [[6, 5]]
     np.testing.assert_array_equal(source.read(0), good)
     assert [reason.split(" cannot be read: ")[0] for reason in source.left_out] == [
@@ -279,21 +282,21 @@ def test_bad_files_of_a_folder_are_left_out_and_named(tmp_path, monkeypatch):
     ]
     assert "decompression bomb" in source.left_out[1]
     save(tmp_path / "other/a.png")
-    joined = sources.open_source(f"{folder}+{tmp_path / 'other'}")
+    joined = sets.open_source(f"{folder}+{tmp_path / 'other'}")
     assert joined.names == ("folder/good.png", "other/a.png")
     assert joined.left_out == source.left_out
     assert sources.with_reduced(source, (1.0, 0.5)).left_out == source.left_out
     (folder / "good.png").unlink()
     with pytest.raises(ValueError, match="has no good image(.*\n)+.*text.png"):
-        sources.open_source(str(folder))
+        sets.open_source(str(folder))
 
 
 def test_a_bad_file_of_a_named_set_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setitem(sources.SETS, "Two", sources.ImageSet("test", "Two", 2))
+    monkeypatch.setitem(sets.SETS, "Two", sets.ImageSet("test", "Two", 2))
     save(tmp_path / "Two/a.png")
     (tmp_path / "Two/b.png").write_text("This is no picture.")
     with pytest.raises(ValueError, match="1 of the 2 files of Two(.*\n)+.*b.png"):
-        sources.open_source("Two", tmp_path)
+        sets.open_source("Two", tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
@@ -302,21 +305,21 @@ def test_a_file_cut_short_is_named_when_read(tmp_path, suffix):
     save(path, (64, 64))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(ValueError, match=f"short.{suffix} cannot be read"):
-        sources.read_pixels(path)
+        reading.read_as_stored(path)
 
 
 def test_missing_and_floating_point_files_are_named(tmp_path):
     PIL.Image.fromarray(np.zeros((2, 2), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(ValueError, match="float.tif cannot be read: it holds floating"):
-        sources.read_pixels(tmp_path / "float.tif")
+        reading.read_as_stored(tmp_path / "float.tif")
     with pytest.raises(ValueError, match="none.png cannot be read.*No such file"):
-        sources.read_pixels(tmp_path / "none.png")
+        reading.read_as_stored(tmp_path / "none.png")
 
 
 def test_a_missing_set_says_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXSR_DATA", str(tmp_path / "b"))
     with pytest.raises(sources.DataNotFound) as error:
-        sources.open_source("291", tmp_path / "a")
+        sets.open_source("291", tmp_path / "a")
     for part in ("set T91", "a/T91", "b/T91", "home/.cache/jaxsr/data/T91"):
         assert part in str(error.value)
     assert "`jaxsr prepare T91`" in str(error.value)
@@ -327,11 +330,11 @@ def test_sets_are_found_in_the_first_place_that_has_them(tmp_path, monkeypatch):
         save(tmp_path / place / "OpenPhotos/x.png", (i + 1, 1))
     monkeypatch.setenv("JAXSR_DATA", str(tmp_path / "b"))
     heights = [
-        sources.open_source("OpenPhotos", place).sizes[0, 0]
+        sets.open_source("OpenPhotos", place).sizes[0, 0]
         for place in (tmp_path / "a", tmp_path / "none", None)
     ]
     monkeypatch.delenv("JAXSR_DATA")
-    heights.append(sources.open_source("OpenPhotos").sizes[0, 0])
+    heights.append(sets.open_source("OpenPhotos").sizes[0, 0])
     assert heights == [1, 2, 2, 3]
 
 
@@ -339,17 +342,17 @@ def test_a_wrong_count_is_an_error(tmp_path):
     for i in range(4):
         save(tmp_path / f"Set5/{i}.png")
     with pytest.raises(sources.DataNotFound, match="5 images in .*Set5; 4 are there"):
-        sources.open_source("Set5", tmp_path)
+        sets.open_source("Set5", tmp_path)
     for i in range(6):
         save(tmp_path / f"Set5/{i}.png")
     with pytest.raises(ValueError, match="5 images in .*Set5; 6 are there"):
-        sources.open_source("Set5", tmp_path)
+        sets.open_source("Set5", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["T19", "", "T91+", "no/such/folder"])
 def test_an_unknown_name_is_answered_with_the_right_ones(name):
     with pytest.raises(ValueError, match="one of .*'T91'.*tfds:NAME"):
-        sources.open_source(name)
+        sets.open_source(name)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -400,7 +403,7 @@ def server(monkeypatch):
         entries.append({"name": f"{i}", "path": f"a folder/{i}.bmp"} | hashes)
     tiny = {"repository": "user/tiny", "commit": "c0ffee", "images": entries}
     monkeypatch.setattr(sources, "manifest", lambda: {"Tiny": tiny})
-    monkeypatch.setitem(sources.SETS, "Tiny", sources.ImageSet("train", "Tiny", 10))
+    monkeypatch.setitem(sets.SETS, "Tiny", sets.ImageSet("train", "Tiny", 10))
     monkeypatch.setattr(fetching, "WORKERS", 2)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -418,8 +421,8 @@ def fetch(server, data_dir, name="Tiny"):
 def test_a_set_is_fetched_and_not_fetched_again(server, tmp_path):
     assert fetch(server, tmp_path) == [tmp_path / "Tiny"]
     assert len(server.asked) == 10
-    source = sources.open_source("Tiny", tmp_path)
-    entries = sources.manifest()["Tiny"]["images"]
+    source = sets.open_source("Tiny", tmp_path)
+    entries = sets.manifest()["Tiny"]["images"]
     assert pixel_hashes(source) == [entry["pixels_sha256"] for entry in entries]
     assert not_published("Tiny", tmp_path) == []
     fetch(server, tmp_path)
@@ -444,7 +447,7 @@ def test_wrong_files_are_found_and_replaced(server, tmp_path):
     fetch(server, tmp_path)
     assert len(server.asked) == 2
     assert not_published("Tiny", tmp_path) == []
-    assert len(sources.open_source("Tiny", tmp_path).names) == 10
+    assert len(sets.open_source("Tiny", tmp_path).names) == 10
 
 
 def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
@@ -453,7 +456,7 @@ def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
         fetch(server, tmp_path)
     assert len(list((tmp_path / "Tiny").iterdir())) == 4  # nothing half-written
     with pytest.raises(sources.DataNotFound, match="10 images in .*; 4 are there"):
-        sources.open_source("Tiny", tmp_path)
+        sets.open_source("Tiny", tmp_path)
     server.healthy = 1000
     fetch(server, tmp_path)
     assert len(server.asked) == 6
@@ -482,7 +485,7 @@ def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
 
 
 def test_a_set_without_an_address_must_be_put_there(tmp_path, monkeypatch):
-    monkeypatch.setitem(sources.SETS, "Own", sources.ImageSet("train", "Own", 1))
+    monkeypatch.setitem(sets.SETS, "Own", sets.ImageSet("train", "Own", 1))
     with pytest.raises(sources.DataNotFound, match="put its files into a folder"):
         fetching.fetch("Own", tmp_path)
     save(tmp_path / "Own/im_1.png")
@@ -498,12 +501,12 @@ def test_every_set_of_the_manifest_has_addresses_and_can_be_asked_for(
         asked.extend(job[1] for job in jobs)
 
     monkeypatch.setattr(fetching, "_run", run)
-    for name, found in sources.manifest().items():
+    for name, found in sets.manifest().items():
         asked.clear()
         assert fetching.fetch(name, tmp_path, url="URL") == [tmp_path / name]
         assert len(asked) == len(found["images"])
-    folders = {entry.folder for entry in sources.SETS.values()} - {sources.SKIMAGE}
-    assert folders == set(sources.manifest())
+    folders = {entry.folder for entry in sets.SETS.values()} - {sets.SKIMAGE}
+    assert folders == set(sets.manifest())
     fetching.fetch("OpenPhotos", tmp_path, url="URL")
     assert (
         "URL/BuddiesOfBudgie/budgie-backgrounds/82067426f1dde366e9c9038fdbe457c2527525dd"
@@ -571,7 +574,7 @@ def test_tfds_serves_a_set(data_dir, prepared):
     import tensorflow_datasets as tfds
 
     records = tfds.data_source("jaxsr_images/Set14", split="test", data_dir=prepared)
-    source = sources.open_source("Set14", data_dir)
+    source = sets.open_source("Set14", data_dir)
     assert [record["name"].decode() for record in records] == list(source.names)
     for i, record in enumerate(records):
         pixels = np.broadcast_to(source.read(i), record["image"].shape)
@@ -579,19 +582,19 @@ def test_tfds_serves_a_set(data_dir, prepared):
 
 
 def test_a_tfds_set_is_a_source(data_dir, prepared):
-    source = sources.open_source("tfds:jaxsr_images/Set14:test", prepared)
+    source = sets.open_source("tfds:jaxsr_images/Set14:test", prepared)
     assert source.sizes is None and len(source.names) == 14
-    assert pixel_hashes(source) == pixel_hashes(sources.open_source("Set14", data_dir))
+    assert pixel_hashes(source) == pixel_hashes(sets.open_source("Set14", data_dir))
     name = f"tfds:jaxsr_images/Set14:test[:2]+{data_dir / 'T91'}"
-    joined = sources.open_source(name, prepared)
+    joined = sets.open_source(name, prepared)
     assert joined.sizes is None and len(joined.names) == 93
 
 
 def test_a_tfds_set_that_is_not_there_says_how_to_get_it(tmp_path):
     with pytest.raises(sources.DataNotFound, match="`jaxsr prepare tfds:div2k`"):
-        sources.open_source("tfds:div2k", tmp_path)
+        sets.open_source("tfds:div2k", tmp_path)
     with pytest.raises(ValueError, match="no data set 'no_such_set'"):
-        sources.open_source("tfds:no_such_set", tmp_path)
+        sets.open_source("tfds:no_such_set", tmp_path)
 
 
 def test_a_tfds_set_without_random_access_says_how_to_convert_it(tmp_path, monkeypatch):
@@ -604,7 +607,7 @@ def test_a_tfds_set_without_random_access_says_how_to_convert_it(tmp_path, monke
     builder = tfds_builder.JaxsrImages(config="Set5", data_dir=tmp_path / "tfds")
     builder.download_and_prepare(file_format=tfds.core.FileFormat.TFRECORD)
     with pytest.raises(sources.DataNotFound, match="tfrecord, which has no random"):
-        sources.open_source("tfds:jaxsr_images/Set5:test", tmp_path / "tfds")
+        sets.open_source("tfds:jaxsr_images/Set5:test", tmp_path / "tfds")
 
 
 def test_reading_needs_no_heavy_package(prepared):

@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 import scipy.io
 
-from jaxsr import evaluate, metrics, models, published
+from jaxsr import importers, metrics, models
+from jaxsr.evaluation import protocol
 
 SMALL = {"sides": (5, 3, 3), "widths": (6, 4)}
 
@@ -106,12 +107,12 @@ def params():
 def test_every_weight_arrives_where_it_belongs(tmp_path, params):
     file = tmp_path / "small_x3.mat"
     write_mat(file, params)
-    net, variables, card = published.import_weights(file, "srcnn")
+    net, variables, card = importers.import_weights(file, "srcnn")
     assert net == models.SRCNN(**SMALL)
     jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
     assert (card["network"], card["color"], card["scales"]) == ("srcnn", "y", [3])
     with pytest.raises(ValueError, match=r"scale is in its name alone.*x3\.mat"):
-        published.import_weights(file.rename(tmp_path / "small.mat"), "srcnn")
+        importers.import_weights(file.rename(tmp_path / "small.mat"), "srcnn")
 
 
 def test_cut_and_foreign_files_are_refused(tmp_path, params):
@@ -121,20 +122,20 @@ def test_cut_and_foreign_files_are_refused(tmp_path, params):
     for size in range(0, len(whole) - 1, 97):
         file.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=f"Cannot import {file} as srcnn"):
-            published.import_weights(file, "srcnn")
+            importers.import_weights(file, "srcnn")
     del params["conv_out"]
     write_mat(file, params)
     expected = "expected .*'biases_conv3'.*found.*'weights_conv2'"
     with pytest.raises(ValueError, match=expected):
-        published.import_weights(file, "srcnn")
+        importers.import_weights(file, "srcnn")
     with pytest.raises(ValueError, match=r"must end in .*'.mat'.*; got '.pb'"):
-        published.import_weights(file.rename(file.with_suffix(".pb")), "srcnn")
+        importers.import_weights(file.rename(file.with_suffix(".pb")), "srcnn")
 
 
 def psnr(model, file, scale):
     """Of one image by the protocol."""
     pixels = np.asarray(PIL.Image.open(file))
-    sr, hr = evaluate.restore_image(model, pixels, scale)
+    sr, hr = protocol.restore_image(model, pixels, scale)
     return metrics.psnr(sr[None], hr[None], border=scale)[0]
 
 
@@ -145,7 +146,7 @@ def psnr(model, file, scale):
 def test_the_butterfly_is_enlarged_as_measured(
     weights_dir, data_dir, name, scale, expected
 ):
-    model = published.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
+    model = importers.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
     score = psnr(model, data_dir / "Set5" / "butterfly_GT.png", scale)
     np.testing.assert_allclose(score, expected, atol=0.005)
 
@@ -163,7 +164,7 @@ def test_the_butterfly_is_enlarged_as_measured(
 def test_the_mean_over_set5_is_the_published_one(
     weights_dir, data_dir, name, scale, expected
 ):
-    model = published.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
+    model = importers.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
     files = sorted((data_dir / "Set5").glob("*.png"))
     assert len(files) == 5
     scores = [psnr(model, file, scale) for file in files]

@@ -11,8 +11,9 @@ import optax
 import pytest
 import safetensors.numpy
 
-from jaxsr import logs, losses, models, objectives, optim, step, train, weights
+from jaxsr import losses, models, optim, weights
 from jaxsr.models import discriminator
+from jaxsr.training import logs, loop, objectives, step
 
 NET = models.make("srresnet", blocks=1, width=4)
 JUDGE = discriminator.Discriminator(width=2, pooled=True)
@@ -162,13 +163,13 @@ def config_of_a_run(name, folders, **settings):
 def started(folders, weights_dir, tmp_path_factory):
     """The workdir of an SRResNet from nothing; with VGG19 and LPIPS at hand."""
     workdir = tmp_path_factory.mktemp("srresnet")
-    train.train(config_of_a_run("srresnet", folders), workdir)
+    loop.train(config_of_a_run("srresnet", folders), workdir)
     return workdir
 
 
 def test_a_run_logs_its_parts_and_shows_how_it_learns(started, folders, tmp_path):
     config = config_of_a_run("srgan", folders, start=str(started))
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     records = logs.read(tmp_path)
     names = {name for record in records for name in record}
     assert names >= {
@@ -199,11 +200,11 @@ def test_a_run_logs_its_parts_and_shows_how_it_learns(started, folders, tmp_path
 
 
 def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
-    alarms = {name: (3, text) for name, (_, text) in train.ALARMS.items()}
-    monkeypatch.setattr(train, "ALARMS", alarms)
+    alarms = {name: (3, text) for name, (_, text) in loop.ALARMS.items()}
+    monkeypatch.setattr(loop, "ALARMS", alarms)
     monkeypatch.setattr(step, "FLAT", 1e9)
     config = config_of_a_run("srgan_mse", folders, **{"validation.best_by": ""})
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     said = [r.message for r in caplog.records if "all but flat" in r.message]
     assert len(said) == 1 and said[0].startswith("Update 3: ")
 
@@ -213,7 +214,7 @@ def test_without_lpips_the_best_is_told_by_psnr(folders, tmp_path, monkeypatch, 
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     config = config_of_a_run("srgan", folders, loss="mse")  # VGG19 is slow
     assert config.validation.best_by == "lpips"
-    train.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")
     lines = [s for s in capsys.readouterr().out.splitlines() if "LPIPS" in s]
     assert len(lines) == 1
     assert "told by PSNR instead of LPIPS: the weights" in lines[0]
@@ -258,4 +259,4 @@ def test_what_cannot_be_trained_is_refused(
     with config.unlocked():
         config.update_from_flattened_dict(settings)
     with pytest.raises(error, match=message):
-        train.train(config, tmp_path / "run")
+        loop.train(config, tmp_path / "run")

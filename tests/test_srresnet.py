@@ -8,18 +8,16 @@ import PIL.Image
 import pytest
 
 from jaxsr import (
-    build,
-    evaluate,
     image,
+    importers,
     losses,
     metrics,
     models,
-    objectives,
     optim,
-    published,
-    step,
     weights,
 )
+from jaxsr.evaluation import protocol
+from jaxsr.training import objectives, setup, step
 
 
 def make(**fields):
@@ -52,7 +50,7 @@ def test_started_from_an_edsr_it_computes_the_same(tmp_path, scale, color):
         ),
     )
     net = models.make("srresnet", **fields)
-    ours = build.warm_start(
+    ours = setup.warm_start(
         net, net.init(jax.random.key(2), x), tmp_path / "edsr.safetensors", whole=True
     )
     border = scale * (net.halo + 1)
@@ -240,7 +238,7 @@ def test_every_weight_arrives_where_it_belongs(tmp_path, scale):
     net, variables, _ = make(scale=scale)
     inner, arrays = numbered(variables, net)
     np.savez(tmp_path / "net.npz", **arrays)
-    found, read, card = published.import_weights(tmp_path / "net.npz", "srresnet")
+    found, read, card = importers.import_weights(tmp_path / "net.npz", "srresnet")
     assert found == net
     assert (card["color"], card["scales"]) == ("rgb", [scale])
     for name in inner:
@@ -320,7 +318,7 @@ def test_a_state_dict_computes_here_what_it_does_in_pytorch(tmp_path, head, ups)
     }
     file = tmp_path / "net.pth.tar"
     torch.save({"epoch": 3, "state_dict": tensors}, file)
-    net, variables, card = published.import_weights(file, "srresnet")
+    net, variables, card = importers.import_weights(file, "srresnet")
     assert net == models.SRResNet(scale=2**ups, blocks=2, width=4)
     assert card["scales"] == [2**ups]
     x = rng.random([1, 5, 6, 3], np.float32)
@@ -332,10 +330,10 @@ def test_a_state_dict_computes_here_what_it_does_in_pytorch(tmp_path, head, ups)
     del tensors["trunk.1.rcb.3.weight"]
     torch.save(tensors, file)
     with pytest.raises(ValueError, match="expected also"):
-        published.import_weights(file, "srresnet")
+        importers.import_weights(file, "srresnet")
     torch.save(tensors | {"block8.weight": tensors[f"{head}3.weight"]}, file)
     with pytest.raises(ValueError, match="found block8.weight"):
-        published.import_weights(file, "srresnet")
+        importers.import_weights(file, "srresnet")
 
 
 def test_foreign_files_are_refused(tmp_path):
@@ -346,7 +344,7 @@ def test_foreign_files_are_refused(tmp_path):
     def refuse(arrays, message):
         np.savez(file, **arrays)
         with pytest.raises(ValueError, match=message):
-            published.import_weights(file, "srresnet")
+            importers.import_weights(file, "srresnet")
 
     refuse(arrays | {"alien": np.zeros(3)}, r"found \['alien'\]")
     refuse({"alien": np.zeros(3)}, r"'convolution0_bias'.*found \['alien'\]")
@@ -359,16 +357,16 @@ def test_foreign_files_are_refused(tmp_path):
     for size in range(0, len(whole) - 1, 997):
         file.write_bytes(whole[:size])
         with pytest.raises(ValueError, match=f"Cannot import {file} as srresnet"):
-            published.import_weights(file, "srresnet")
+            importers.import_weights(file, "srresnet")
     with pytest.raises(ValueError, match=r"'\.npz'.*; got '\.mat'"):
-        published.import_weights(file.rename(tmp_path / "net.mat"), "srresnet")
+        importers.import_weights(file.rename(tmp_path / "net.mat"), "srresnet")
 
 
 def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir):
     file = weights_dir / "srresnet" / "SRResNet_8blocks_x4.npz"
-    model = published.import_weights(file, "srresnet")
+    model = importers.import_weights(file, "srresnet")
     assert model.net == models.make("srresnet", blocks=8)
     pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = evaluate.restore_image(model, pixels, 4)
+    sr, hr = protocol.restore_image(model, pixels, 4)
     score = metrics.psnr(sr[None], hr[None], border=4)[0]
     np.testing.assert_allclose(score, 27.935, atol=0.005)

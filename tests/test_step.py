@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsr import losses, models, objectives, optim, step
+from jaxsr import losses, models, optim
+from jaxsr.training import objectives, step
 
 NET = models.make("vdsr", depth=3, width=4)
 SCHEDULE = optim.step_decay(0.1, epoch=5, epochs=10, factor=0.1, every=1)

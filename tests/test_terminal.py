@@ -9,7 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from jaxsr import cli, files, process, terminal
+from jaxsr import cli, files, terminal
+from jaxsr.training import process
 
 ESCAPED = r"\udc8e\udcca\n\x1b[31m"  # Shift-JIS, a line's end, the colour red
 NAME = os.fsdecode(b"\x8e\xca\n\x1b[31m")

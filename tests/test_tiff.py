@@ -9,8 +9,7 @@ import PIL.Image
 import pytest
 import tifffile
 
-from jaxsr import files, tiff
-from jaxsr.data import sources
+from jaxsr.files import reading, tiff
 
 HEIGHT, WIDTH = 37, 41
 KINDS = {"minisblack": 1, "miniswhite": 1, "rgb": 3, "separated": 4}
@@ -107,13 +106,13 @@ def test_every_form_is_read(tmp_path, kind, compression):
             **place,
             **(packed if compression else {}),
         )
-        photo, _ = files.read(path)
+        photo, _ = reading.read_upright(path)
         assert photo.pixels.dtype == np.uint16
         pixels = photo.pixels.reshape(HEIGHT, WIDTH, -1)
         np.testing.assert_array_equal(pixels, expected)
-        assert files.size_of(path) == (HEIGHT, WIDTH)
+        assert reading.size_of(path) == (HEIGHT, WIDTH)
         colours = expected[..., : 3 if expected.shape[-1] > 2 else 1]
-        eight = sources.read_pixels(path)
+        eight = reading.read_as_stored(path)
         np.testing.assert_array_equal(eight, np.rint(colours / 257))
 
 
@@ -139,13 +138,13 @@ def test_lzw_is_read_where_pillow_can_and_told_where_not(tmp_path, monkeypatch, 
         )
         plain = kind in ("minisblack", "rgb") and not extra
         if planar == "contig" and (plain or (kind, extra) == ("rgb", EXTRAS[1])):
-            pixels = files.read(path)[0].pixels.reshape(HEIGHT, WIDTH, -1)
+            pixels = reading.read_upright(path)[0].pixels.reshape(HEIGHT, WIDTH, -1)
             np.testing.assert_array_equal(pixels, expected)
         else:
             with pytest.raises(
                 ValueError, match="LZW, cannot.*pip install imagecodecs"
             ):
-                files.read(path)
+                reading.read_upright(path)
 
 
 def test_a_palette_of_sixteen_bits_is_rgb(tmp_path):
@@ -154,7 +153,7 @@ def test_a_palette_of_sixteen_bits_is_rgb(tmp_path):
     index = rng.integers(65536, size=(HEIGHT, WIDTH), dtype=np.uint16)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, index, photometric="palette", colormap=palette)
-    photo, notes = files.read(path)
+    photo, notes = reading.read_upright(path)
     np.testing.assert_array_equal(photo.pixels, palette.T[index])
     assert notes == ["its palette is converted to RGB"]
 
@@ -173,13 +172,13 @@ def test_orientation_and_metadata_are_as_pillow_finds_them(tmp_path, orientation
         options = {"resolution": (300, 300), "resolutionunit": "inch"}
         data = (stored >> 8 * (dtype == np.uint8)).astype(dtype)
         tifffile.imwrite(file, data, photometric="rgb", extratags=tags, **options)
-    (deep, _), (photo, _) = files.read(path), files.read(plain)
+    (deep, _), (photo, _) = reading.read_upright(path), reading.read_upright(plain)
     np.testing.assert_array_equal(deep.pixels >> 8, photo.pixels)
-    assert files.size_of(path) == photo.pixels.shape[:2]
+    assert reading.size_of(path) == photo.pixels.shape[:2]
     assert deep.exif[271] == photo.exif[271] and 274 not in deep.exif
     for key in ("icc_profile", "xmp", "dpi"):
         assert deep.info[key] == photo.info[key]
-    eight = sources.read_pixels(path)
+    eight = reading.read_as_stored(path)
     np.testing.assert_array_equal(eight, np.rint(deep.pixels / 257))
 
 
@@ -190,7 +189,7 @@ def test_several_frames_are_counted_and_a_stream_is_read(tmp_path):
             page = np.full((4, 5, 3), 1000 * level, np.uint16)
             writer.write(page, photometric="rgb", planarconfig="contig")
     notes = []
-    pixels = files.decoded(stream, notes).pixels
+    pixels = reading.decoded(stream, notes).pixels
     assert pixels.shape == (4, 5, 3) and (pixels == 1000).all()
     assert notes == ["the first of 2 frames is taken"]
 
@@ -200,10 +199,10 @@ def test_signed_values_are_read_and_negative_ones_are_told(tmp_path, compression
     path = tmp_path / "a.tif"
     values = np.array([[0, 30000], [1, 2]], np.int16)
     tifffile.imwrite(path, values, compression=compression)
-    np.testing.assert_array_equal(files.read(path)[0].pixels, values)
+    np.testing.assert_array_equal(reading.read_upright(path)[0].pixels, values)
     tifffile.imwrite(path, values - 3, compression=compression)
     with pytest.raises(ValueError, match=r"must lie in 0..65535; got -3"):
-        files.read(path)
+        reading.read_upright(path)
 
 
 @pytest.mark.parametrize(
@@ -217,9 +216,9 @@ def test_signed_values_are_read_and_negative_ones_are_told(tmp_path, compression
 def test_what_is_no_image_of_ours_is_told(tmp_path, data, options, message):
     tifffile.imwrite(tmp_path / "a.tif", data, **options)
     with pytest.raises(ValueError, match=message):
-        files.read(tmp_path / "a.tif")
+        reading.read_upright(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=f"a.tif cannot be read: .*{message}"):
-        sources.read_pixels(tmp_path / "a.tif")
+        reading.read_as_stored(tmp_path / "a.tif")
 
 
 def tag_entry(content, code):
@@ -253,9 +252,9 @@ def test_a_damaged_header_is_told_before_memory_is_taken(
     path.write_bytes(content)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", None)
     with pytest.raises(ValueError, match=message):
-        files.read(path)
+        reading.read_upright(path)
     with pytest.raises(ValueError, match=message):
-        sources.read_pixels(path)
+        reading.read_as_stored(path)
 
 
 def test_a_side_that_is_several_numbers_is_told(tmp_path):

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsr import models, tiling
+from jaxsr import models
+from jaxsr.inference import tiling
 
 
 class Shuffle(nn.Module):

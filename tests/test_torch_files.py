@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from jaxsr.published import torch_files
+from jaxsr.importers import torch_files
 
 
 def write_zip(content, storages=(), name="archive/data.pkl", **options):

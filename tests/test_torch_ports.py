@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxsr import published
+from jaxsr import importers
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -172,7 +172,7 @@ def test_a_port_computes_what_it_did_in_pytorch(tmp_path, name):
     torch.manual_seed(0)
     x = np.random.default_rng(0).random([1, 16, 20, 1], np.float32)
     expected = saved(make(), tmp_path / file, x)
-    model = published.import_weights(tmp_path / file, name)
+    model = importers.import_weights(tmp_path / file, name)
     found = np.asarray(model.net.apply(model.variables, x))
     assert found.shape == expected.shape
     inside = (slice(None), *[slice(border, -border or None)] * 2)
@@ -194,7 +194,7 @@ def test_a_port_computes_what_it_did_in_pytorch(tmp_path, name):
 def test_basicsrs_edsr_of_rgb_has_the_mean_of_div2k(tmp_path):
     x = np.random.default_rng(0).random([1, 9, 8, 3], np.float32)
     expected = saved(Edsr(3, scale=2), tmp_path / "x.pth", x)
-    model = published.import_weights(tmp_path / "x.pth", "edsr")
+    model = importers.import_weights(tmp_path / "x.pth", "edsr")
     assert model.card["color"] == "rgb"
     assert model.net.mean == (0.4488, 0.4371, 0.4040)
     found = model.net.apply(model.variables, x)
@@ -210,7 +210,7 @@ def test_halves_are_read_and_a_rounded_mean_is_the_mean(tmp_path, dtype):
         tensors[f"{name}.bias"] = sign * 255 * net.mean
     tensors = {k: x.to(getattr(torch, dtype)) for k, x in tensors.items()}
     torch.save(tensors, tmp_path / "x.pth")
-    model = published.import_weights(tmp_path / "x.pth", "edsr")
+    model = importers.import_weights(tmp_path / "x.pth", "edsr")
     assert model.net.mean == (0.4488, 0.4371, 0.4040)
     head = model.variables["params"]["head"]["kernel"]
     expected = tensors["conv_first.weight"].float().permute(2, 3, 1, 0)
@@ -223,7 +223,7 @@ def test_a_mean_of_one_channel_is_read_from_the_file(tmp_path):
         tensors[f"{name}.weight"] = torch.ones(1, 1, 1, 1)
         tensors[f"{name}.bias"] = torch.tensor([sign * 0.45 * 255])
     torch.save(tensors, tmp_path / "x.pth")
-    model = published.import_weights(tmp_path / "x.pth", "edsr")
+    model = importers.import_weights(tmp_path / "x.pth", "edsr")
     np.testing.assert_allclose(model.net.mean, [0.45], rtol=1e-6)
 
 
@@ -240,13 +240,13 @@ def test_of_two_dictionaries_the_average_is_taken_and_said(tmp_path, caplog):
         return kernel.permute(2, 3, 1, 0).numpy()
 
     caplog.set_level("INFO", "jaxsr")
-    model = published.import_weights(path, "espcn")
+    model = importers.import_weights(path, "espcn")
     np.testing.assert_array_equal(first(model), expected("params_ema"))
     assert "params, params_ema the average, params_ema" in caplog.text
-    model = published.import_weights(path, "espcn", key="params")
+    model = importers.import_weights(path, "espcn", key="params")
     np.testing.assert_array_equal(first(model), expected("params"))
     with pytest.raises(ValueError, match=r"--key takes one of \['params', 'params_ema"):
-        published.import_weights(path, "espcn", key="x")
+        importers.import_weights(path, "espcn", key="x")
 
 
 @pytest.mark.parametrize("wrap", ["averaged", "lightning", "parallel", "compiled"])
@@ -262,7 +262,7 @@ def test_what_wraps_a_network_is_taken_off_its_names(tmp_path, wrap):
         state |= {f"net_d.{name}": x for name, x in net.state_dict().items()}
         state = {"epoch": 3, "state_dict": state}
     torch.save(state, tmp_path / "x.pth")
-    model = published.import_weights(tmp_path / "x.pth", "espcn")
+    model = importers.import_weights(tmp_path / "x.pth", "espcn")
     kernel = net.last_part[0].weight.detach().permute(2, 3, 1, 0).numpy()
     found = model.variables["params"]["conv_out"]["kernel"]
     np.testing.assert_array_equal(found, kernel)
@@ -272,7 +272,7 @@ def test_what_is_no_plain_network_is_named(tmp_path):
     net = nn.Sequential(conv(1, 4), nn.BatchNorm2d(4), conv(4, 4), conv(4, 9))
     torch.save(net.state_dict(), tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"found 1\.bias of shape \(4,\)"):
-        published.import_weights(tmp_path / "x.pth", "espcn")
+        importers.import_weights(tmp_path / "x.pth", "espcn")
     torch.save({"a": torch.zeros(2, 2)}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"found a of shape \(2, 2\)"):
-        published.import_weights(tmp_path / "x.pth", "srcnn")
+        importers.import_weights(tmp_path / "x.pth", "srcnn")

@@ -16,8 +16,10 @@ import optax
 import pytest
 
 from experiments import vdsr
-from jaxsr import evaluate, logs, train, weights
-from jaxsr.data import sources
+from jaxsr import weights
+from jaxsr.data import sets
+from jaxsr.evaluation import protocol
+from jaxsr.training import logs, loop
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = {
@@ -121,8 +123,8 @@ def test_each_core_becomes_a_device_unless_told_otherwise(cores, batch, flags, d
 import os
 os.cpu_count = lambda: {cores}
 import jax
-from jaxsr import build
-build.use_cores({batch})
+from jaxsr import devices
+devices.use_cores({batch})
 print(jax.device_count())
 """
     flags = flags and f"--xla_force_host_platform_device_count={flags}"
@@ -273,7 +275,7 @@ def test_a_wrong_setting_is_answered_with_the_right_ones(
     with config.unlocked():
         config.update_from_flattened_dict(own | settings)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        train.train(config, tmp_path / "run")
+        loop.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -293,14 +295,14 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
         config.plateau = {"factor": 0.5, "patience": 1, "rtol": 0.9, "of": "validation"}
 
     def state():
-        train.train(config, tmp_path / "run")
-        run = train._Run(config.to_dict(), tmp_path / "run", {})
+        loop.train(config, tmp_path / "run")
+        run = loop._Run(config.to_dict(), tmp_path / "run", {})
         run.restore()
         return run.state
 
     whole = state()
     shutil.rmtree(tmp_path / "run")
-    real, calls = evaluate.evaluate, []
+    real, calls = protocol.evaluate, []
 
     def stopped(*args, **kwargs):
         calls.append(args)
@@ -308,9 +310,9 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(evaluate, "evaluate", stopped)
+    monkeypatch.setattr(protocol, "evaluate", stopped)
     with pytest.raises(SystemExit):
-        train.train(config, tmp_path / "run")
+        loop.train(config, tmp_path / "run")
     assert_same(state(), whole)
     # Validated at updates 3, 6, 9 and 12, the last of which no update has followed.
     plateau = optax.tree.get(whole.opt_state, "plateau")
@@ -318,11 +320,11 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
     assert optax.tree.get(whole.opt_state, "validation_error") > 0
     config.validation.every = 2.0
     with pytest.raises(ValueError, match="validation.every: 1.0 there, 2.0 now"):
-        train.train(config, tmp_path / "run")
+        loop.train(config, tmp_path / "run")
 
 
 def in_process(folders, **settings):
-    """The config of a small run for `train.train`."""
+    """The config of a small run for `loop.train`."""
     config = vdsr.get_config()
     own = TINY | {
         "data.name": str(folders / "train"),
@@ -348,7 +350,7 @@ def test_the_log_of_a_run_that_was_stopped_is_that_of_one_that_never_was(
         ]
         return [json.dumps(record) for record in kept]
 
-    train.train(config, tmp_path / "whole")
+    loop.train(config, tmp_path / "whole")
     whole = lines(tmp_path / "whole")
     steps = [json.loads(line)["step"] for line in whole]
     assert steps == [1, 5, 6, 10, 12, 15, 18, 20, 21]
@@ -363,10 +365,10 @@ def test_the_log_of_a_run_that_was_stopped_is_that_of_one_that_never_was(
     monkeypatch.setattr(logs.Log, "update", stopped)
     for _ in range(2):
         with pytest.raises(SystemExit):
-            train.train(config, tmp_path / "run")
+            loop.train(config, tmp_path / "run")
         with open(tmp_path / "run" / "metrics.jsonl", "ab") as file:
             file.write(b'[1]\n\xff{\n{"step": 9, "lo')
-    train.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")
     assert not stops and lines(tmp_path / "run") == whole
     assert "metrics.jsonl has a damaged line" in caplog.text
 
@@ -392,19 +394,19 @@ def test_a_damaged_workdir_is_one_line(folders, tmp_path, name, content, message
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        train.train(in_process(folders), tmp_path / "run")
+        loop.train(in_process(folders), tmp_path / "run")
     assert "\n" not in str(error.value)
 
 
 def test_a_run_on_blurred_images_is_scored_on_them(folders, tmp_path):
-    train.train(in_process(folders, **{"data.blur": 1.6}), tmp_path / "run")
+    loop.train(in_process(folders, **{"data.blur": 1.6}), tmp_path / "run")
     trained = model(tmp_path / "run")
-    source = sources.open_source(str(folders / "validation"))
-    (*_, mean) = evaluate.evaluate(trained, source, [2])
+    source = sets.open_source(str(folders / "validation"))
+    (*_, mean) = protocol.evaluate(trained, source, [2])
     assert trained.card["blur"] == 1.6
     assert records(tmp_path / "run")[-1]["validation_psnr"] == pytest.approx(mean.psnr)
     card = {key: value for key, value in trained.card.items() if key != "blur"}
-    (*_, other) = evaluate.evaluate(trained._replace(card=card), source, [2])
+    (*_, other) = protocol.evaluate(trained._replace(card=card), source, [2])
     assert abs(other.psnr - mean.psnr) > 0.5
     assert "sigma 1.6" in (tmp_path / "run" / "results.md").read_text()
 

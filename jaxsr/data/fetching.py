@@ -17,7 +17,8 @@ import urllib.request
 import tqdm
 
 from jaxsr import files
-from jaxsr.data import sources
+from jaxsr.data import sets, sources, tfds
+from jaxsr.files import reading
 
 WEIGHTS = "weights/"  # begins the name of authors' weights
 WORKERS = 8  # files fetched at the same time
@@ -57,25 +58,25 @@ def fetch(
     """
     if name.startswith(WEIGHTS):
         return _fetch_weights(name, data_dir, url, progress)
-    root = sources.data_dirs(data_dir)[0]
+    root = sets.data_dirs(data_dir)[0]
     folders, jobs = [], []
-    for part in [name] if name in sources.manifest() else sources.parts_of(name):
-        known = sources.SETS[part].folder if part in sources.SETS else part
+    for part in [name] if name in sets.manifest() else sets.parts_of(name):
+        known = sets.SETS[part].folder if part in sets.SETS else part
         if part.startswith("tfds:"):
-            builder, _ = sources.tfds_builder(part, data_dir)
+            builder, _ = tfds.make_builder(part, data_dir)
             builder.download_and_prepare(file_format="array_record")
             folders.append(pathlib.Path(builder.data_dir))
-        elif known in sources.manifest():
+        elif known in sets.manifest():
             folder = root / known
             folders.append(folder)
-            found = sources.manifest()[known]
+            found = sets.manifest()[known]
             for entry in found["images"]:
                 address = _address(url, found | entry)
                 jobs.append((_fetch_image, address, entry, folder))
         else:
-            known = part in sources.SETS
+            known = part in sets.SETS
             folders.append(
-                sources.set_folder(part, data_dir) if known else pathlib.Path(part)
+                sets.set_folder(part, data_dir) if known else pathlib.Path(part)
             )
     if jobs:
         _run(jobs, name, progress)
@@ -89,22 +90,22 @@ def open_or_fetch(name: str, data_dir: str | os.PathLike | None) -> sources.Sour
         DataNotFound, FetchError: where it cannot be had.
     """
     try:
-        return sources.open_source(name, data_dir)
+        return sets.open_source(name, data_dir)
     except sources.DataNotFound:
         fetch(name, data_dir, progress=None)
-        return sources.open_source(name, data_dir)
+        return sets.open_source(name, data_dir)
 
 
 def _fetch_weights(name, data_dir, url, progress):
     folder = name.removeprefix(WEIGHTS)
-    root = sources.data_dirs(data_dir or os.environ.get("JAXSR_WEIGHTS"))[0]
+    root = sets.data_dirs(data_dir or os.environ.get("JAXSR_WEIGHTS"))[0]
     entries = {
         file: entry
-        for file, entry in sources.weight_files().items()
+        for file, entry in sets.weight_files().items()
         if file.startswith(f"{folder}/")
     }
     if not entries:
-        known = sorted({file.partition("/")[0] for file in sources.weight_files()})
+        known = sorted({file.partition("/")[0] for file in sets.weight_files()})
         raise ValueError(
             f"{WEIGHTS}... must be one of {[WEIGHTS + x for x in known]}; got {name!r}."
         )
@@ -196,7 +197,7 @@ def _download(address: str) -> bytes:
 
 def _copies(folder: pathlib.Path, entry: dict) -> list[pathlib.Path]:
     found = folder.glob(f"{entry['name']}.*")
-    return [file for file in found if files.is_image(file)]
+    return [file for file in found if reading.is_image(file)]
 
 
 def is_there(folder: pathlib.Path, entry: dict) -> bool:
@@ -205,7 +206,10 @@ def is_there(folder: pathlib.Path, entry: dict) -> bool:
         if _sha256(file.read_bytes()) == entry["sha256"]:
             return True
         with contextlib.suppress(ValueError):
-            if _sha256(sources.read_pixels(file).tobytes()) == entry["pixels_sha256"]:
+            if (
+                _sha256(reading.read_as_stored(file).tobytes())
+                == entry["pixels_sha256"]
+            ):
                 return True
     return False
 

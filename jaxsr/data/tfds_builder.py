@@ -1,7 +1,7 @@
 """The named image sets as the TFDS data set `jaxsr_images`, one configuration each.
 
 Importing this file is enough for `tfds.load("jaxsr_images/T91", split="train")`. Images
-come from $JAXSR_DATA or ~/.cache/jaxsr/data; the split is what `sources.split_of` says.
+come from $JAXSR_DATA or ~/.cache/jaxsr/data; the split is what `sets.split_of` says.
 """
 
 import io
@@ -9,7 +9,7 @@ import io
 import PIL.Image
 import tensorflow_datasets as tfds
 
-from jaxsr.data import sources
+from jaxsr.data import sets
 
 
 class JaxsrImages(tfds.core.GeneratorBasedBuilder):
@@ -17,8 +17,7 @@ class JaxsrImages(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [
-        tfds.core.BuilderConfig(name=name)
-        for name in (*sources.SETS, *sources.COMBINED)
+        tfds.core.BuilderConfig(name=name) for name in (*sets.SETS, *sets.COMBINED)
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -30,10 +29,10 @@ class JaxsrImages(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict:
-        return {sources.split_of(self.builder_config.name): self._generate_examples()}
+        return {sets.split_of(self.builder_config.name): self._generate_examples()}
 
     def _generate_examples(self):
-        source = sources.open_source(self.builder_config.name)
+        source = sets.open_source(self.builder_config.name)
         for i, name in enumerate(source.names):
             pixels = source.read(i)
             if pixels.shape[-1] == 1:  # stored as gray; TFDS itself decodes it to RGB

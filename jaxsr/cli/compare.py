@@ -1,0 +1,52 @@
+"""jaxsr compare: one image upscaled by several models, side by side."""
+
+import argparse
+
+from jaxsr import terminal
+from jaxsr.cli import options
+
+HELP = "Show an image upscaled by bicubic and by models."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", type=options.path, help="an image file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=options.path,
+        required=True,
+        help="the image file to write",
+    )
+    parser.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    parser.add_argument(
+        "--models",
+        type=options.commas,
+        default=["auto"],
+        help=f"each {options.MODEL} (auto)",
+    )
+    parser.add_argument(
+        "--truth", type=options.path, help="the reference image, for PSNR and SSIM"
+    )
+    parser.add_argument("--range", type=int, help=options.RANGE)
+    options.add_written(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr import files
+    from jaxsr.evaluation import comparison
+
+    if not files.to_write(files.writable(args.output), args.existing):
+        print(f"{terminal.shown(args.output)} is left as it is.")
+        return 0
+    names = comparison.compare_file(
+        args.input,
+        args.output,
+        args.scale,
+        args.models,
+        truth=args.truth,
+        data_range=args.range,
+        level=args.quality_level,
+        max_megapixels=args.max_megapixels,
+    )
+    print(terminal.shown(f"{args.output}: {', '.join(names)}"))
+    return 0

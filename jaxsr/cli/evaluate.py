@@ -1,0 +1,126 @@
+"""jaxsr evaluate: a model, or every shipped one, on benchmark sets."""
+
+import argparse
+
+from jaxsr.cli import options
+
+HELP = "Score a model on benchmark sets."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("model", type=options.path, nargs="?", help=options.MODEL)
+    which.add_argument("--all", action="store_true", help="every shipped model")
+    parser.add_argument(
+        "--data", type=options.commas, default=["Set5"], help="Set5,Set14,... (Set5)"
+    )
+    parser.add_argument(
+        "--data-dir", type=options.path, help="where the sets are ($JAXSR_DATA)"
+    )
+    parser.add_argument(
+        "--scales", type=options.integers, help="of a model: 2,3,4 (its own)"
+    )
+    parser.add_argument(
+        "--lpips",
+        type=options.path,
+        nargs="?",
+        const=False,
+        metavar="FILE",
+        help="also LPIPS, with the weights in this file ($JAXSR_WEIGHTS/lpips)",
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="also the mean over eight flips and rotations, as NAME+",
+    )
+    parser.add_argument(
+        "--precision", default="float32", help=f"of the network: {options.PRECISIONS}"
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="with the weights rounded to float16"
+    )
+    parser.add_argument(
+        "--json", type=options.path, help="also write every image's score to this file"
+    )
+    parser.add_argument(
+        "--save",
+        type=options.path,
+        help="also write a model, with its scores, to this file",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr import files, models, weights
+    from jaxsr.data import sets
+    from jaxsr.evaluation import protocol, tables
+    from jaxsr.importers import features
+
+    models.check_precision(args.precision)
+    plain = args.precision == "float32"
+    if args.all:
+        if args.scales or args.save or args.half or args.lpips is not None or not plain:
+            raise ValueError(
+                "--scales, --save, --half, --lpips and --precision are for one model, "
+                "not for --all."
+            )
+        return _evaluate_all(args)
+    if args.save and not plain:
+        raise ValueError("a model's card has its scores in float32: no --precision.")
+    for path in filter(None, (args.json, args.save)):
+        files.writable(path)
+    model = weights.load(args.model)
+    if args.half:
+        model = weights.halved(model)
+    scales = args.scales or model.card["scales"]
+    if not scales:
+        raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
+    opened = sets.open_each(args.data, args.data_dir)
+    lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
+    data = [
+        protocol.measurable(source, scales, lpips=lpips is not None)
+        for source in opened
+    ]
+    scores = protocol.compare(
+        model,
+        data,
+        scales,
+        lpips=lpips,
+        precision=args.precision,
+        ensemble=args.ensemble,
+    )
+    scores = options.with_progress(scores, (2 + args.ensemble) * len(scales), data)
+    print(tables.text(scores, model.card), end="")
+    if args.json:
+        tables.write_json(args.json, scores, card=model.card)
+    if args.save:
+        weights.save(args.save, protocol.with_scores(model, scores))
+    return options.status([reason for source in data for reason in source.left_out])
+
+
+def _evaluate_all(args) -> int:
+    from jaxsr import files
+    from jaxsr.data import sets
+    from jaxsr.evaluation import protocol, tables
+
+    if args.json:
+        files.writable(args.json)
+    named = protocol.shipped()
+    scales = [scale for model in named.values() for scale in model.card["scales"]]
+    opened = sets.open_each(args.data, args.data_dir)
+    data = [protocol.measurable(source, sorted(set(scales))) for source in opened]
+    scores = protocol.evaluate_all(named, data, ensemble=args.ensemble)
+    if args.ensemble:  # of bicubic there is none
+        scales += [
+            s
+            for model in named.values()
+            if model.variables
+            for s in model.card["scales"]
+        ]
+    scores = options.with_progress(scores, len(scales), data)
+    named = {
+        name: protocol.with_scores(model, scores, name) for name, model in named.items()
+    }
+    print(tables.overview(named, [source.name for source in data]))
+    if args.json:
+        tables.write_json(args.json, scores)
+    return options.status([reason for source in data for reason in source.left_out])

@@ -1,0 +1,31 @@
+"""jaxsr import: a model from a file of weights that authors published."""
+
+import argparse
+
+from jaxsr import terminal
+from jaxsr.cli import options
+
+HELP = "Convert the weights that authors published into a model file."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        type=options.path,
+        help="as published (.mat, .caffemodel, .npz, .pb, .pth)",
+    )
+    parser.add_argument("out", type=options.path, help="the .safetensors file to write")
+    parser.add_argument("--network", required=True, help="the network of the weights")
+    parser.add_argument(
+        "--key", help="the weights to take from a PyTorch file that has several"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr import files, importers, weights
+
+    files.writable(args.out)
+    model = importers.import_weights(args.file, args.network, key=args.key)
+    weights.save(args.out, model)
+    print(f"{terminal.shown(args.out)}: {model.card['network']} {model.card['fields']}")
+    return 0

@@ -1,0 +1,78 @@
+"""What several verbs share: types of arguments, options, and how they end."""
+
+import argparse
+import os
+import re
+import sys
+
+from jaxsr import terminal
+
+RANGE = "white in files of 16 bits, as 4095 (10, 12, 14 or 16 bits, by the largest)"
+MODEL = "a shipped model, a model file or a run directory"
+PRECISIONS = "float32, tf32, bfloat16 or float16 (float32)"
+
+path = os.path.expanduser  # for --data=~/x, which no shell expands
+
+
+def commas(text: str) -> list[str]:
+    parts = [os.path.expanduser(part) for part in text.split(",") if part]
+    if not parts:
+        raise argparse.ArgumentTypeError("at least one, separated by commas")
+    return parts
+
+
+def integers(text: str) -> list[int]:
+    parts = commas(text)
+    if not all(re.fullmatch(r"[1-9]\d{0,8}", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"integers of 1 up, not {text!r}")
+    return [int(part) for part in parts]
+
+
+def size(text: str) -> tuple[int, int]:
+    """(height, width) of WIDTHxHEIGHT."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"as 3840x2160, not {text!r}")
+    return int(found[2]), int(found[1])
+
+
+def add_written(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of verbs that read images and write some."""
+    there = parser.add_mutually_exclusive_group()
+    there.set_defaults(existing="error")
+    for name, help in (
+        ("overwrite", "replace files that exist"),
+        ("skip-existing", "skip inputs whose output exists"),
+    ):
+        there.add_argument(
+            f"--{name}",
+            action="store_const",
+            dest="existing",
+            const=name.split("-")[0],
+            help=help,
+        )
+    parser.add_argument(
+        "--quality-level", type=int, metavar="1..100", help="of JPEG and WebP (95)"
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        metavar="N",
+        help="refuse larger inputs, which may be harmful (179)",
+    )
+
+
+def with_progress(scores, each: int, sets) -> list:
+    """The scores, `each` for every image and for the mean, with a progress bar."""
+    import tqdm
+
+    total = each * sum(len(source.names) + 1 for source in sets)
+    return list(tqdm.tqdm(scores, total=total, unit="image", leave=False, disable=None))
+
+
+def status(left_out: list[str]) -> int:
+    """The exit status after work on all images but these, which it names."""
+    if left_out:
+        text = "\n".join([f"{len(left_out)} images left out:", *left_out])
+        print(terminal.printable(text), file=sys.stderr)
+    return 1 if left_out else 0

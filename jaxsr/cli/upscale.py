@@ -1,0 +1,79 @@
+"""jaxsr upscale: photographs, and folders of them."""
+
+import argparse
+import time
+
+from jaxsr.cli import options
+
+HELP = "Upscale photographs, and folders of them."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input",
+        type=options.path,
+        nargs="+",
+        help="image files, folders and patterns like 'a/**/*.jpg'",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=options.path,
+        help="a folder, or a file for a single input",
+    )
+    goal = parser.add_mutually_exclusive_group()
+    goal.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    goal.add_argument(
+        "--size",
+        type=options.size,
+        metavar="WIDTHxHEIGHT",
+        help="as large as fits inside, proportions kept",
+    )
+    parser.add_argument(
+        "--model",
+        type=options.path,
+        default="auto",
+        help=f"{options.MODEL} (auto: the best shipped)",
+    )
+    parser.add_argument(
+        "--quality", default="balanced", help="of auto: fast, balanced or best"
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over eight flips and rotations: better, 8 times as slow",
+    )
+    parser.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
+    parser.add_argument("--tile", type=int, help="side in pixels (what is fast)")
+    parser.add_argument("--range", type=int, help=options.RANGE)
+    parser.add_argument("--precision", default="float32", help=options.PRECISIONS)
+    options.add_written(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr.inference import jobs
+
+    started = time.monotonic()
+    summary = jobs.upscale_files(
+        args.input,
+        args.output,
+        args.scale,
+        args.model,
+        size=args.size,
+        suffix=f".{args.format}",
+        existing=args.existing,
+        dry_run=args.dry_run,
+        quality=args.quality,
+        tile=args.tile,
+        precision=args.precision,
+        ensemble=args.ensemble,
+        data_range=args.range,
+        level=args.quality_level,
+        max_megapixels=args.max_megapixels,
+    )
+    counts = [f"{len(summary.done)} {'to enlarge' if args.dry_run else 'enlarged'}"]
+    counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
+    counts += [f"{len(summary.failed)} failed"]
+    print(f"{', '.join(counts)}, in {time.monotonic() - started:.1f} s.")
+    return 1 if summary.failed else 0

@@ -1,0 +1,360 @@
+"""Where images come from: named sets, folders and TFDS, all as one `sources.Source`.
+
+A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]", or
+several of these joined by "+". Nothing is fetched here.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.resources
+import json
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+import tqdm
+
+from jaxsr import checks, files, image, terminal
+from jaxsr.data import sources, tfds
+from jaxsr.files import reading
+
+# Parts of the names of reduced images, and of their folders.
+LOW = re.compile(r"(?i)(^|[^a-z])lr(bic|[^a-z]|$)|low_?res|^x[2348]$")
+LOW_OR_HIGH = re.compile(r"(?i)[^a-z0-9](lr|hr)(?=[^a-z]|$)")
+SKIMAGE = "scikit-image"  # stands for the folder of images in that package
+
+
+class ImageSet(NamedTuple):
+    """A row of `SETS`: images of one folder."""
+
+    split: str  # what they may be used for: "train", "validation" or "test"
+    folder: str
+    count: int | None = None  # images that the folder must hold; None for any number
+    keep: Callable[[list[pathlib.Path]], list[pathlib.Path]] = lambda files: files
+    files: tuple[str, ...] = ()  # these alone, whatever else the folder holds
+    halved: tuple[str, ...] = ()  # suffixes of files reduced by two when read
+
+
+def open_source(name: str, data_dir: str | os.PathLike | None = None) -> sources.Source:
+    """The images that `name` stands for.
+
+    Of named sets only file headers are read; the files of a folder are decoded once, as
+    nothing else tells which are whole.
+
+    Args:
+        name: see the top of this file.
+        data_dir: folder of the named sets, looked at before $JAXSR_DATA and
+            ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
+
+    Raises:
+        DataNotFound: a set is missing or incomplete; the message says how to get it.
+        ValueError: an unknown name, a folder without a good image, or bad files in a
+            named set, all of which are listed.
+    """
+    return sources.join(name, [_open_part(part, data_dir) for part in parts_of(name)])
+
+
+def open_each(
+    names: Iterable[str], data_dir: str | os.PathLike | None = None
+) -> list[sources.Source]:
+    """The sources of these names, each once; two folders of one name as two."""
+    opened = {name: open_source(name, data_dir) for name in names}
+    found = [source.name for source in opened.values()]
+    twice = [name for name, s in opened.items() if found.count(s.name) > 1]
+    folders = files.short_names(
+        name for name in twice if os.path.isdir(name) and opened[name].name not in SETS
+    )
+    renamed = [
+        source._replace(name=folders[name]) if name in folders else source
+        for name, source in opened.items()
+    ]
+    return list({source.name: source for source in renamed}.values())
+
+
+def split_of(name: str) -> str:
+    """What the images of a source may be used for: "train", "validation" or "test"."""
+    splits = set()
+    for part in parts_of(name):
+        known = part
+        if part.startswith("tfds:jaxsr_images/"):
+            known = part.split("/")[1].split(":")[0]
+        elif _is_folder(part):
+            known = pathlib.Path(part).expanduser().resolve().name
+        splits.add(SETS[known].split if known in SETS else "train")
+    return splits.pop()
+
+
+def parts_of(name: str) -> list[str]:
+    """The sources that a name joins: all known, and all to be used for the same."""
+    if _is_folder(name):
+        return [name]
+    expanded = "+".join(COMBINED.get(part, part) for part in name.split("+"))
+    splits = {}
+    for part in expanded.split("+"):
+        if part not in SETS and not _is_folder(part) and not part.startswith("tfds:"):
+            raise ValueError(
+                f"a source must be one of {sorted([*SETS, *COMBINED])}, an existing "
+                f"folder, tfds:NAME, or several joined by +; got {part!r}."
+            )
+        splits[part] = SETS[part].split if part in SETS else "train"
+    if len(set(splits.values())) > 1:
+        raise ValueError(f"only sources of one split can be joined; got {splits}.")
+    return list(splits)
+
+
+def _is_folder(name: str) -> bool:
+    known = name in SETS or name in COMBINED
+    return bool(name) and not known and pathlib.Path(name).expanduser().is_dir()
+
+
+def _open_part(name: str, data_dir) -> sources.Source:
+    if name.startswith("tfds:"):
+        return tfds.open_source(name, data_dir)
+    entry = SETS.get(name)
+    if entry:
+        paths = _set_files(name, data_dir)
+        names = [path.stem for path in paths]
+        if entry.split == "test" and benchmark_of(paths) != name:
+            logging.warning(
+                "%s does not hold the images of %s by their checksums, so no published "
+                "figures are shown beside it. `jaxsr prepare %s` fetches them.",
+                *(set_folder(name, data_dir), name, name),
+            )
+            name = f"{name} (unverified)"
+        halved = [path.suffix.lower() in entry.halved for path in paths]
+    else:
+        folder = pathlib.Path(name).expanduser()
+        paths = _image_files(folder)
+        _check_siblings(folder, paths)
+        if not paths:
+            raise ValueError(f"{folder} holds no image file.")
+        name = terminal.shown(folder.resolve().name)  # cards and tables tell no paths
+        if set_name := benchmark_of(paths):
+            name = set_name
+        elif name in SETS and SETS[name].split == "test":
+            name = f"{name} (unverified)"
+        names = [terminal.shown(path.relative_to(folder).as_posix()) for path in paths]
+        halved = [False] * len(paths)
+    sizes, reasons = _sizes(paths, decode=entry is None)
+    if entry and reasons:
+        text = f"{len(reasons)} of the {len(paths)} files of {name} are bad:"
+        raise ValueError("\n".join([text, *reasons.values()]))
+    sizes = [
+        image.resized_size(size, 0.5) if half else size
+        for size, half in zip(sizes, halved)
+    ]
+
+    def read(index):
+        pixels = reading.read_as_stored(paths[index])
+        if halved[index]:
+            pixels = image.to_uint(image.resize(image.from_uint(pixels), 0.5))
+        return pixels
+
+    source = sources.Source(name, tuple(names), read, np.array(sizes, np.int32))
+    return sources.without(source, reasons)
+
+
+def _check_siblings(folder: pathlib.Path, paths: list[pathlib.Path]) -> None:
+    """Raises a ValueError where reduced images lie among the true ones, by their names.
+
+    As in HR/ and LR_bicubic/X2/, GTmod12/ and LRbicx2/, or img_001_SRF_2_LR.png.
+    """
+    inside = [path.relative_to(folder) for path in paths]
+    low = {path for path in inside if any(map(LOW.search, path.parts[:-1]))}
+    alike = {}  # files of one folder whose names differ in LR and HR alone
+    for path in set(inside) - low:
+        alike.setdefault(path.with_name(LOW_OR_HIGH.sub("", path.stem)), []).append(
+            path
+        )
+    for same in alike.values():
+        low |= {p for p in same if LOW.search(p.stem) and len(same) > 1}
+    reduced = _places(path for path in inside if path in low)
+    others = _places(path for path in inside if path not in low)
+    if low and (others or len(reduced) > 1):
+        raise ValueError(
+            f"{folder} holds low-resolution images (in {', '.join(reduced[:4])}) "
+            f"beside others (in {', '.join(others[:4]) or 'none'}), and all would "
+            "count as true ones. Name the folder of those."
+        )
+
+
+def _places(paths: Iterable[pathlib.Path]) -> list[str]:
+    """The folders of files, each once; "." for the files of none."""
+    return list(dict.fromkeys(path.parent.as_posix() for path in paths))
+
+
+def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
+    """The benchmark set whose images these files hold, by their checksums, or None."""
+    for name, entry in SETS.items():
+        images = manifest().get(entry.folder, {}).get("images", [])
+        if entry.split != "test" or len(images) != len(paths):
+            continue
+        files_, pixels = (
+            {image[key]: image["name"] for image in images}
+            for key in ("sha256", "pixels_sha256")
+        )
+        found = set()
+        for path in paths:
+            known = files_.get(hashlib.sha256(path.read_bytes()).hexdigest())
+            if known is None:
+                with contextlib.suppress(ValueError):
+                    content = reading.read_as_stored(path).tobytes()
+                    known = pixels.get(hashlib.sha256(content).hexdigest())
+            if known is None:
+                break
+            found.add(known)
+        if len(found) == len(images):
+            return name
+    return None
+
+
+def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All image files below a folder, sorted; hidden ones are passed over."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and not file.is_dir()
+        and reading.is_image(file)
+    )
+
+
+def _sizes(
+    paths: list[pathlib.Path], *, decode: bool
+) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """(height, width) of each file, and index -> reason of those that are bad.
+
+    Headers alone tell the size, but only decoding shows that a file is whole.
+    """
+
+    def size(path):
+        if decode:
+            return reading.read_as_stored(path).shape[:2]
+        with reading.named(terminal.shown(path)), PIL.Image.open(path) as picture:
+            return picture.height, picture.width
+
+    sizes, reasons = [(0, 0)] * len(paths), {}
+    pool = concurrent.futures.ThreadPoolExecutor()
+    try:
+        futures = [pool.submit(size, path) for path in paths]
+        bar = tqdm.tqdm(futures, "checking images", leave=False, disable=None)
+        for i, future in enumerate(bar):
+            try:
+                sizes[i] = future.result()
+            except ValueError as error:
+                reasons[i] = str(error)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return sizes, reasons
+
+
+def data_dirs(data_dir=None) -> list[pathlib.Path]:
+    """Where sets are searched, in this order, and fetched to: the first."""
+    places = [data_dir, os.environ.get("JAXSR_DATA"), "~/.cache/jaxsr/data"]
+    return [pathlib.Path(place).expanduser() for place in places if place]
+
+
+def set_folder(name: str, data_dir=None) -> pathlib.Path:
+    folder = SETS[name].folder
+    if folder == SKIMAGE:
+        return pathlib.Path(checks.extra("skimage").__file__).parent / "data"
+    places = [place / folder for place in data_dirs(data_dir)]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise sources.DataNotFound(
+        f"the image set {name} was not found at {', '.join(map(str, places))}. "
+        f"{_way_out(name)}"
+    )
+
+
+def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
+    entry, folder = SETS[name], set_folder(name, data_dir)
+    if entry.files:
+        return [folder / file for file in entry.files]
+    paths = _image_files(folder)
+    if entry.count is not None and len(paths) != entry.count:
+        kind = sources.DataNotFound if len(paths) < entry.count else ValueError
+        raise kind(
+            f"{name} needs {entry.count} images in {folder}; {len(paths)} are there. "
+            f"{_way_out(name)}"
+        )
+    return entry.keep(paths)
+
+
+def _way_out(name: str) -> str:
+    folder = SETS[name].folder
+    if folder in manifest():
+        return f"`jaxsr prepare {name}` fetches what is missing."
+    return f"It has no place to be fetched from: put its files into a folder {folder}."
+
+
+@functools.cache
+def manifest() -> dict:
+    """Where sets are found: folder -> repository, commit, checksums of each file.
+
+    Where a set has no repository of its own, each of its images has one.
+    """
+    file = importlib.resources.files("jaxsr.data") / "image_sets.json"
+    return json.loads(file.read_text())["sets"]
+
+
+@functools.cache
+def weight_files() -> dict:
+    """Where authors' weights are found: "vdsr/FILE" -> repository, commit, checksum."""
+    file = importlib.resources.files("jaxsr.data") / "weight_files.json"
+    return json.loads(file.read_text())["files"]
+
+
+SETS: dict[str, ImageSet] = {
+    "T91": ImageSet("train", "T91", 91),
+    "BSD200": ImageSet("train", "BSD200", 200),
+    # The other 200 of BSDS500's images, of which every tenth is never trained on.
+    "BSD180": ImageSet(
+        "train",
+        "BSD200_extra",
+        200,
+        lambda files: [file for i, file in enumerate(files) if i % 10],
+    ),
+    "validation": ImageSet(
+        "validation", "BSD200_extra", 200, lambda files: files[::10]
+    ),
+    "General100": ImageSet("train", "General100", 100),
+    # The JPEG files are photographs of 4K, sharp only at half of it.
+    "OpenPhotos": ImageSet("train", "OpenPhotos", halved=(".jpg", ".jpeg")),
+    "Set5": ImageSet("test", "Set5", 5),
+    "Set14": ImageSet("test", "Set14", 14),
+    "B100": ImageSet("test", "B100", 100),
+    "Urban100": ImageSet("test", "Urban100", 100),
+    "Kodak24": ImageSet("test", "Kodak24", 24),
+    # The photographs in scikit-image that it states to be CC0, in the public domain or
+    # without known restrictions; the sharp ones, for cell, clock_motion and retina have
+    # nothing that bicubic x2 loses (over 46 dB).
+    "samples": ImageSet(
+        "train",
+        SKIMAGE,
+        files=(
+            "astronaut.png",
+            "brick.png",
+            "camera.png",
+            "coffee.png",
+            "grass.png",
+            "gravel.png",
+            "hubble_deep_field.jpg",
+            "ihc.png",
+        ),
+    ),
+    "samples-validation": ImageSet(
+        "validation", SKIMAGE, files=("chelsea.png", "coins.png", "rocket.jpg")
+    ),
+}
+
+COMBINED = {"291": "T91+BSD200"}

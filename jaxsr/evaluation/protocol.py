@@ -1,0 +1,383 @@
+"""A model and benchmark sets -> rows of scores, by the one protocol of `PROTOCOLS`."""
+
+import fractions
+import functools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import einops
+import jax
+import numpy as np
+
+from jaxsr import (
+    image,
+    metrics,
+    models,
+    perceptual,
+    weights,
+)
+from jaxsr.data import pairs, sources
+from jaxsr.inference import tiling, upscale
+from jaxsr.models import catalog
+
+_Y = (
+    "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
+    "not rounded, output rounded to 8 bits, border of `scale` pixels left out, mean "
+    "over images"
+)
+
+# color -> how it is measured, said beside every figure
+PROTOCOLS = {
+    "y": _Y,
+    "ycbcr": _Y,
+    "rgb": (
+        "RGB, bicubic degradation, low resolution and output rounded to 8 bits, Y of "
+        "both, border of `scale` pixels left out, mean over images"
+    ),
+}
+# Beside any of them: of what `restore_rgb` gives, no border left out.
+LPIPS_PROTOCOL = (
+    "LPIPS (AlexNet, version 0.1, the lower the better) of whole RGB images, border "
+    "included, rounded to 8 bits, chroma by bicubic where the network is one of Y"
+)
+
+
+class Score(NamedTuple):
+    """What a model reached on one image, or on average over a set."""
+
+    network: str
+    data: str  # name of the set
+    image: str  # its file; "mean" for the whole set
+    scale: int
+    psnr: float  # dB
+    ssim: float
+    lpips: float | None = None  # where asked for; the lower, the more alike
+
+
+def baseline(
+    name: str = "bicubic", color: str = "y", *, blur: float = 0.0
+) -> weights.Model:
+    """An interpolation of `models.MODELS`: a model without weights, at any scale.
+
+    Args:
+        name: of the interpolation.
+        color: in which it is measured.
+        blur: as in `image.degrade`, of the images that it is measured on.
+    """
+    net = models.make(name)
+    more = {"blur": blur} if blur else {}
+    card = weights.make_card(net, color=color, scales=[], trained_on="nothing", **more)
+    return weights.Model(net, {}, card)
+
+
+def shipped() -> dict[str, weights.Model]:
+    """Name -> shipped model, and bicubic at their scales."""
+    named = {name: weights.load(name) for name in weights.shipped()}
+    bicubic = baseline()
+    scales = {scale for model in named.values() for scale in model.card["scales"]}
+    bicubic.card["scales"] = sorted(scales)
+    return {"bicubic": bicubic} | named
+
+
+def bicubic_of(model: weights.Model) -> weights.Model:
+    """Bicubic, measured as a model is."""
+    card = model.card
+    return baseline(color=card["color"], blur=card.get("blur", 0.0))
+
+
+def restore_image(
+    model: weights.Model, pixels: np.ndarray, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
+
+    Both are Y as the protocol compares them, before the border is left out. A model
+    with a "blur" on its card is given images that were blurred so.
+
+    Args:
+        model: of any colour.
+        pixels: the true image, uint8 [H, W, 1 or 3].
+        scale: by which it is reduced.
+    """
+    color = model.card["color"]
+    return tuple(_as_y(x, color) for x in _restore(model, pixels, scale))
+
+
+def restore_rgb(
+    model: weights.Model, pixels: np.ndarray, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(sr, hr), float32 RGB [H, W, 3] of 8 bits: as a viewer sees the images.
+
+    The arguments are those of `restore_image`. A network of Y gets its chroma from
+    bicubic, and gray is three equal channels, as in `upscale.upscale`.
+    """
+    sr, _ = _restore(model, pixels, scale)
+    return _as_rgb(sr, pixels, scale, model.card)
+
+
+def _restore(model, pixels, scale, **options):
+    """(sr, hr) in the colour of the model, sr neither clipped nor rounded."""
+    color, net = model.card["color"], model.net
+    blur = model.card.get("blur", 0.0)
+    x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input, blur=blur)
+    branch = scale if hasattr(net, "scales") else None
+    if net.input == "low" and tiling.enlargement(net, branch) != scale:
+        raise ValueError(
+            f"{model.card['network']} enlarges by {net.scale}, not {scale}."
+        )
+    return tiling.apply(net, model.variables, x, scale=branch, **options), hr
+
+
+def _as_y(x, color):
+    x = image.quantise(x)
+    return image.rgb_to_y(x) if color == "rgb" else x[..., :1]
+
+
+def _as_rgb(sr, pixels, scale, card):
+    """(sr, hr) of a network's sr, in its colour, and of the true pixels."""
+    hr = image.modcrop(image.from_uint(pixels), scale)
+    low = image.degrade(hr, scale, blur=card.get("blur", 0.0))
+    bicubic = image.enlarge(low, scale)
+    sr = image.quantise(upscale.merged(sr, bicubic, card["color"]))
+    return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
+
+
+def measurable(
+    source: sources.Source, scales: Sequence[int], *, lpips: bool = False
+) -> sources.Source:
+    """The source but for images too small to be measured; reads every image.
+
+    Raises:
+        ValueError: where none is large enough, or one cannot be read.
+    """
+    reasons = {}
+    for i, name in enumerate(source.names):
+        height, width = source.read(i).shape[:2]
+        # SSIM's window inside the border, and what LPIPS sees
+        least = perceptual.LPIPS_SIDE if lpips else 0
+        needed = {s: max(11 + 2 * s, least) for s in scales}
+        if any(n - n % s < needed[s] for n in (height, width) for s in scales):
+            reasons[i] = (
+                f"{source.name}/{name} has {height}x{width} pixels; to be measured at "
+                f"x{max(scales)} it needs {needed[max(scales)]} a side or a few more."
+            )
+    return sources.without(source, reasons)
+
+
+def evaluate(
+    model: weights.Model,
+    source: sources.Source,
+    scales: Iterable[int],
+    *,
+    lpips: dict | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
+) -> Iterator[Score]:
+    """Yields the score of each image, and after each scale the mean over the set.
+
+    Args:
+        model: what is measured.
+        source: the true images.
+        scales: integer factors.
+        lpips: the params of `perceptual.LPIPS`, to measure that as well.
+        precision: of `models.PRECISIONS`.
+        ensemble: measures the mean over eight flips and rotations, as `NAME+`.
+    """
+    label, color = model.card["network"] + "+" * ensemble, model.card["color"]
+    if precision != "float32":
+        label += f" {precision}"
+    for scale in scales:
+        rows = []
+        for i, name in enumerate(source.names):
+            pixels = source.read(i)
+            sr, hr = _restore(
+                model, pixels, scale, precision=precision, ensemble=ensemble
+            )
+            pair = (_as_y(x, color)[None] for x in (sr, hr))
+            values = _measure(*pair, border=scale)
+            if lpips is not None:
+                pair = (x[None] for x in _as_rgb(sr, pixels, scale, model.card))
+                values += (_lpips(lpips, *pair),)
+            rows.append([float(value[0]) for value in values])
+            yield Score(label, source.name, name, scale, *rows[-1])
+        means = np.mean(rows, axis=0).tolist()
+        yield Score(label, source.name, "mean", scale, *means)
+
+
+def protocol(scores: Iterable[Score], card: dict) -> str:
+    """How the scores of a model were measured."""
+    text = PROTOCOLS[card["color"]]
+    if blur := card.get("blur"):
+        every = f"every `scale`-th pixel after a Gaussian of sigma {blur:g} pixels"
+        text = text.replace("bicubic degradation", every)
+    if any(s.lpips is not None for s in scores):
+        text += f"; {LPIPS_PROTOCOL}"
+    return text
+
+
+def with_scores(
+    model: weights.Model, scores: Iterable[Score], label: str | None = None
+) -> weights.Model:
+    """The model with its means, and how they were measured, on its card.
+
+    Those of its ensemble too, where they were measured.
+
+    A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
+
+    Args:
+        scores: of this model, and maybe of others.
+        label: this one's in `scores`; by default its network.
+    """
+    scores, label = list(scores), label or model.card["network"]
+    card = {key: value for key, value in model.card.items() if key != "ensemble"}
+    card |= {
+        "scores": _means(scores, label),
+        "protocol": protocol(scores, model.card),
+    }
+    if ensemble := _means(scores, f"{label}+"):
+        card["ensemble"] = ensemble
+    return model._replace(card=card)
+
+
+def _means(scores, label):
+    """Data -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, of the means of a label."""
+    means = {}
+    for s in scores:
+        if s.image == "mean" and s.network == label:
+            value = {"psnr": min(s.psnr, 100.0), "ssim": s.ssim}
+            value |= {} if s.lpips is None else {"lpips": s.lpips}
+            means.setdefault(s.data, {})[f"x{s.scale}"] = value
+    return means
+
+
+def crops(
+    model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
+) -> list[np.ndarray]:
+    """[bicubic, sr, hr] [side, side, 3]: the square in which bicubic is furthest off.
+
+    In colour; smaller where the image is. The arguments are those of `restore_image`.
+    """
+    sr, hr = restore_rgb(model, pixels, scale)
+    base, _ = restore_rgb(bicubic_of(model), pixels, scale)
+    height, width = (n // side * side for n in hr.shape[:2])
+    top = left = 0
+    if height and width:
+        error = ((base - hr) ** 2)[:height, :width]
+        blocks = einops.reduce(error, "(y a) (x b) c -> y x", "sum", a=side, b=side)
+        top, left = side * np.array(np.unravel_index(blocks.argmax(), blocks.shape))
+    return [x[top : top + side, left : left + side] for x in (base, sr, hr)]
+
+
+def compare(
+    model: weights.Model,
+    benchmarks: Iterable[sources.Source],
+    scales: Sequence[int],
+    *,
+    lpips: dict | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
+) -> Iterator[Score]:
+    """Yields the scores of bicubic, of a model and maybe of its ensemble, set by set.
+
+    Bicubic is measured in float32; the other arguments are those of `evaluate`.
+    """
+    for source in benchmarks:
+        yield from evaluate(bicubic_of(model), source, scales, lpips=lpips)
+        for averaged in (False, True)[: 1 + ensemble]:
+            yield from evaluate(
+                model,
+                source,
+                scales,
+                lpips=lpips,
+                precision=precision,
+                ensemble=averaged,
+            )
+
+
+# Scales at which `rated` measures a model.
+SCALES = (1.5, 2, 2.5, 3, 4, 6, 8)
+
+
+def rated(
+    model: weights.Model, source: sources.Source, scales: Sequence[float] = SCALES
+) -> weights.Model:
+    """The model with what it is chosen by on its card: quality and cost by scale.
+
+    "upscaling" is scale, as "2.5" -> {"psnr", "multiply_adds"}: the mean PSNR in dB of
+    `upscaled_psnr`, and the multiply-adds of the network for 1280x720 pixels so made.
+    "cost" is `catalog.facts`, and "rated_on" says how many images of what.
+
+    Args:
+        model: of any network, also for scales that are not its own.
+        source: the true images.
+        scales: with few digits: images are cropped to what they divide.
+    """
+    net = model.net
+    cost = catalog.facts(net, image.channels(model.card["color"]))
+    table = {}
+    for scale in scales:
+        psnrs = [
+            upscaled_psnr(model, source.read(i), scale)
+            for i in range(len(source.names))
+        ]
+        branch = upscale.branch(net, scale)
+        factor = tiling.enlargement(net, branch)
+        made = (factor / scale) ** 2 if net.input == "low" else 1
+        adds = cost["multiply_adds"][str(branch or "")]
+        table[f"{scale:g}"] = {
+            "psnr": float(np.mean(psnrs)),
+            "multiply_adds": round(adds * made),
+        }
+    rated_on = f"{len(source.names)} images of {source.name}"
+    facts = {"upscaling": table, "cost": cost, "rated_on": rated_on}
+    return model._replace(card=model.card | facts)
+
+
+def upscaled_psnr(model: weights.Model, pixels: np.ndarray, scale: float) -> float:
+    """PSNR in dB of an image reduced by a scale and upscaled again, as users get it.
+
+    The low-resolution image has the colours and 8 bits of `pixels`; PSNR is that of Y
+    rounded to 8 bits without a border of the scale, rounded up. A blank image is
+    restored exactly, which counts as 100 dB.
+    """
+    ratio = fractions.Fraction(scale).limit_denominator(100)
+    hr = image.modcrop(pixels, ratio.numerator)
+    low = image.to_uint(image.resize(image.from_uint(hr), 1 / scale))
+    sr = upscale.to_size(low, hr.shape[:2], model)
+    psnr = metrics.psnr(
+        *(image.luma(x)[None] for x in (sr, hr)), border=math.ceil(scale)
+    )
+    return min(float(psnr[0]), 100.0)
+
+
+def evaluate_all(
+    named: dict[str, weights.Model],
+    benchmarks: Iterable[sources.Source],
+    *,
+    ensemble: bool = False,
+) -> Iterator[Score]:
+    """Yields the scores of each model, under its name, at the scales of its card.
+
+    Where an `ensemble` is asked for, that of each network as `NAME+` too.
+    """
+    for source in benchmarks:
+        for name, model in named.items():
+            able = ensemble and bool(model.variables)  # an interpolation has none
+            for averaged in (False, True)[: 1 + able]:
+                scales = model.card["scales"]
+                for score in evaluate(model, source, scales, ensemble=averaged):
+                    yield score._replace(network=name + "+" * averaged)
+
+
+@functools.partial(jax.jit, static_argnames="border")
+def _measure(sr, hr, border):
+    return (
+        metrics.psnr(sr, hr, border=border),
+        metrics.ssim(sr, hr, border=border),
+    )
+
+
+@jax.jit
+def _lpips(params, sr, hr):
+    with jax.default_matmul_precision("highest"):
+        return perceptual.lpips(params, sr, hr)

@@ -1,0 +1,332 @@
+"""Rows of scores -> tables, as Markdown and JSON."""
+
+import importlib.resources
+import itertools
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxsr import files, image, models, weights
+from jaxsr.data import sets
+from jaxsr.evaluation import protocol
+from jaxsr.models import catalog
+
+TABLE2 = "SRGAN-table2"  # of Ledig et al., CVPR 2017
+
+
+class Row(NamedTuple):
+    """A row of `papers.json`, and which models are what it is about."""
+
+    name: str
+    variant: str
+    fields: dict = {}  # that differ from the network's defaults
+    scales: tuple[int, ...] = ()  # at which it is so; any where empty
+    trained: dict = {}  # "loss" and "objective" of the card
+
+
+_BASELINE = {"blocks": 16, "width": 64, "residual_scale": 1.0}
+_PYRAMIDS = {2: {"scales": (2,)}, 4: {}, 8: {"scales": (2, 4, 8), "depth": 5}}
+_PORT = {"norm": False, "bias": False, "rectified": True}
+
+# network -> its rows; of several that fit, the first is shown
+PUBLISHED = {
+    "bicubic": [
+        Row("Bicubic", "VDSR-table3", scales=(2, 3, 4)),
+        Row("Bicubic", TABLE2, scales=(4,)),
+    ],
+    "nearest": [Row("Nearest", TABLE2)],
+    "drcn": [Row("DRCN", "paper"), Row("DRCN", TABLE2)],
+    "drrn": [
+        Row("DRRN", "B1U25"),
+        Row("DRRN", "B1U9", {"units": 9}),
+        Row("DRRN", "port jt827859032 (no BN)", _PORT),
+    ],
+    "edsr": [Row("EDSR", "full"), Row("EDSR", "baseline", _BASELINE)],
+    "espcn": [
+        Row("ESPCN", "tanh (91 images)", scales=(3,)),
+        Row("ESPCN", "ReLU (91 images)", {"activation": "relu"}, (3,)),
+        Row("ESPCN", TABLE2, scales=(4,)),
+    ],
+    "fsrcnn": [
+        Row("FSRCNN", "56-12-4 (91+General-100)"),
+        Row("FSRCNN", "s 32-5-1 (91+General-100)", catalog.FSRCNN_S),
+    ],
+    "lapsrn": [
+        *(Row("LapSRN", "own-scale model", f, (s,)) for s, f in _PYRAMIDS.items()),
+        Row("LapSRN", "8x model read at x2/x4", _PYRAMIDS[8], (2, 4)),
+    ],
+    "mdsr": [Row("MDSR", "full"), Row("MDSR", "baseline", {"blocks": 16})],
+    "ms_lapsrn": [Row("MS-LapSRN", f"D5R{r}", {"recursions": r}) for r in (8, 5, 2)],
+    "red": [
+        Row("RED", "RED30"),
+        Row("RED", "RED20", {"depth": 20}),
+        Row("RED", "RED10", {"depth": 10, "skip_every": 0}),
+    ],
+    "srcnn": [
+        Row("SRCNN", "9-1-5 (91 images)"),
+        Row("SRCNN", "9-3-5 (ImageNet)", {"sides": (9, 3, 5)}),
+        Row("SRCNN", "9-5-5 (VDSR-table3)", {"sides": (9, 5, 5)}),
+        Row("SRCNN", TABLE2, scales=(4,)),
+    ],
+    "srdensenet": [Row("SRDenseNet", "All")],
+    "srresnet": [
+        Row(name, variant, {}, (4,), {"objective": objective, "loss": loss})
+        for name, objective in (("SRResNet", "supervised"), ("SRGAN", "adversarial"))
+        for variant, loss in (
+            ("MSE", "mse"),
+            ("VGG22", "vgg conv2_2"),
+            ("VGG54", "vgg conv5_4"),
+        )
+        if (name, variant) != ("SRResNet", "VGG54")
+    ],
+    "vdsr": [Row("VDSR", "paper-table3")],
+}
+# Fields by which no row is told: what a paper leaves open, or has at every scale.
+OPEN = {
+    *("scale", "dtype", "axis_name", "frozen", "mean"),
+    *("padding", "shrinking", "shared_tail", "output_tanh"),
+}
+
+
+def rows_of(card: dict, scale: int) -> list[Row]:
+    """The rows of `PUBLISHED` that are about a model as it is used at a scale.
+
+    None where its network is not the paper's to the letter, or it is measured on other
+    degraded images: no row is better than a wrong one.
+    """
+    rows = PUBLISHED.get(card["network"], [])
+    if not rows or card.get("blur"):
+        return []
+    defaults = models.fields_of(models.MODELS[card["network"]])
+    fields = _comparable(defaults | card["fields"])
+    return [
+        row
+        for row in rows
+        if scale in (row.scales or (scale,))
+        and fields == _comparable(defaults | row.fields)
+        and all(card.get(key) == value for key, value in row.trained.items())
+    ]
+
+
+def _comparable(fields):
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in fields.items()
+        if key not in OPEN
+    }
+
+
+def published(card: dict, data: str, scale: int) -> tuple[float, float | None] | None:
+    """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
+    row = _row_of(card, scale)
+    known = data in sets.SETS and sets.SETS[data].split == "test"
+    if row is None or not known:  # the name of a folder tells nothing
+        return None
+    score = _published(row, data, scale)
+    return None if score is None else (score["psnr"], score["ssim"])
+
+
+def _row_of(card, scale):
+    """The first of `rows_of` but those that the SRGAN paper quotes, or None."""
+    rows = [row for row in rows_of(card, scale) if row.variant != TABLE2]
+    return rows[0] if rows else None
+
+
+def _published(row, data, scale):
+    text = importlib.resources.files("jaxsr").joinpath("papers.json").read_text()
+    return json.loads(text)[row.name][row.variant].get(data, {}).get(f"x{scale}")
+
+
+def table(scores: Iterable[protocol.Score], card: dict) -> str:
+    """A Markdown table of the means: one row for each set and scale.
+
+    Its columns are the labels in the order they first come, each as PSNR / SSIM, or
+    PSNR / SSIM / LPIPS, and last what the paper of the card's network prints.
+    """
+    means = {(s.data, s.scale, s.network): s for s in scores if s.image == "mean"}
+    labels = list(dict.fromkeys(label for _, _, label in means))
+    rows = [_row_of(card, scale) for scale in dict.fromkeys(s for _, s, _ in means)]
+    whose = dict.fromkeys(f"{row.name} {row.variant}" for row in rows if row)
+    header = ["data", "scale", *labels, f"published ({', '.join(whose) or '-'})"]
+    lines = [header, ["---"] * len(header)]
+    for data, scale in dict.fromkeys(key[:2] for key in means):
+        cells = [means.get((data, scale, label)) for label in labels]
+        values = [None if s is None else (s.psnr, s.ssim, s.lpips) for s in cells]
+        values.append(published(card, data, scale))
+        lines.append([data, f"x{scale}", *map(_cell, values)])
+    return "\n".join(map(_line, lines))
+
+
+def _cell(value):
+    if value is None:
+        return "-"
+    psnr, *others = value
+    first = "infinite" if psnr is None else f"{psnr:.2f}"
+    return " / ".join([first, *(f"{x:.4f}" for x in others if x is not None)])
+
+
+def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
+    """A Markdown table of models: cost, and mean PSNR / SSIM by their cards, by scale.
+
+    In brackets stands the PSNR that their papers print of the same network.
+    `NAME+` is the mean over eight flips and rotations, where a card has it.
+    Multiply-adds are those of 1280x720 pixels made.
+
+    Args:
+        named: name -> model.
+        data: names of sets, the columns.
+    """
+    header = ["model", "scale", "parameters", "multiply-adds (G)", *data]
+    lines = [header, ["---"] * len(header)]
+    for point in sorted(points(named, data), key=lambda p: (p.scale, p.cost)):
+        count, adds = point.cost.parameters, point.cost.multiply_adds / 1e9
+        beaten = point.beaten and f" (worse than {point.beaten} and bicubic)"
+        line = [point.name + beaten, f"x{point.scale}", f"{count:,}", f"{adds:,.1f}"]
+        for ours, paper in zip(point.ours, point.papers):
+            both = [] if ours is None else [_cell((ours["psnr"], ours["ssim"]))]
+            both += [] if paper is None else [f"({paper:.2f})"]
+            line.append(" ".join(both) or "-")
+        lines.append(line)
+    return "\n".join(map(_line, lines))
+
+
+# The rows of the tables 1 and 2 of the SRGAN paper, as in `papers.json`.
+PERCEPTUAL = (
+    *(("Nearest", TABLE2), ("Bicubic", TABLE2), ("SRCNN", TABLE2)),
+    *(("SelfExSR", TABLE2), ("DRCN", TABLE2), ("ESPCN", TABLE2)),
+    *(("SRResNet", loss) for loss in ("MSE", "VGG22")),
+    *(("SRGAN", loss) for loss in ("MSE", "VGG22", "VGG54")),
+    ("HR", TABLE2),
+)
+DAALA = (
+    "The SRGAN paper's SSIM is that of the program daala, which differs from ours: "
+    "bicubic x4 has 0.8211 on Set5 there and 0.8113 here. Compare it within the paper."
+)
+
+
+def perceptual(named: dict[str, weights.Model], data: Sequence[str]) -> str:
+    """A Markdown table of the SRGAN paper's x4 rows, ours beside the paper's.
+
+    Ours are PSNR / SSIM / LPIPS, by the cards; the paper's PSNR / SSIM / MOS, the
+    opinion of 26 people from 1 (bad) to 5; HR are the true images.
+
+    Args:
+        named: name -> model. Of several that are one row's the best by PSNR is taken.
+        data: names of sets, two columns each.
+
+    Source: Ledig et al., CVPR 2017, tables 1 and 2.
+    """
+    header = ["network", "ours", *(f"{d}{of}" for d in data for of in ("", ", paper"))]
+    lines = [header, ["---"] * len(header)]
+    for row in itertools.starmap(Row, PERCEPTUAL):
+        name, scores = _best_of(row, named)
+        line = [f"{row.name} {row.variant}".removesuffix(f" {TABLE2}"), name]
+        for d in data:
+            ours, paper = scores.get(d, {}).get("x4"), _published(row, d, 4)
+            line.append(_cell(ours and (ours["psnr"], ours["ssim"], ours.get("lpips"))))
+            both = _cell(paper and (paper["psnr"], paper["ssim"]))
+            line.append(f"{both} / {paper['mos']:.2f}" if paper else both)
+        lines.append(line)
+    return "\n".join([*map(_line, lines), "", DAALA])
+
+
+def _best_of(row, named):
+    """(name, scores) of the model of a row of `PERCEPTUAL` that is best on Set5."""
+    found = [("-", {})]
+    for label, (_, _, card) in named.items():
+        if row[:2] in [theirs[:2] for theirs in rows_of(card, 4)]:
+            found.append((label, card["scores"]))
+    psnr = [scores.get("Set5", {}).get("x4", {}).get("psnr", 0) for _, scores in found]
+    return found[int(np.argmax(psnr))]
+
+
+class Point(NamedTuple):
+    """A model at one scale: its card's scores on each set, and its paper's PSNR."""
+
+    name: str
+    scale: int
+    cost: catalog.Cost
+    ours: list[dict | None]
+    papers: list[float | None]
+    beaten: str = ""  # by which model of another scale, see `_beaten_by`
+
+
+def points(named, data):
+    for name, (net, _, card) in named.items():
+        counted = card.get("cost") or catalog.facts(net, image.channels(card["color"]))
+        for scale in card["scales"]:
+            adds = counted["multiply_adds"]
+            cost = catalog.Cost(
+                counted["parameters"], adds.get(str(scale), adds.get(""))
+            )
+            papers = [published(card, d, scale) or [None] for d in data]
+            papers = [score[0] for score in papers]
+            ours = [card["scores"].get(d, {}).get(f"x{scale}") for d in data]
+            beaten = _beaten_by(name, scale, named)
+            yield Point(name, scale, cost, ours, papers, beaten)
+            if ensemble := card.get("ensemble"):
+                cost = cost._replace(multiply_adds=8 * cost.multiply_adds)
+                ours = [ensemble.get(d, {}).get(f"x{scale}") for d in data]
+                papers = [None] * len(data)
+                yield Point(f"{name}+", scale, cost, ours, papers)
+
+
+def _beaten_by(name, scale, named):
+    """The model of another scale that upscales better by this one, at no higher cost.
+
+    By the tables of `protocol.rated`, with bicubic after the network, and by 0.05 dB;
+    "" for none, or where one of this scale is as good.
+    """
+    tables = {other: card.get("upscaling", {}) for other, (_, _, card) in named.items()}
+    rows = {other: t[str(scale)] for other, t in tables.items() if str(scale) in t}
+    if name not in rows:
+        return ""
+    cost = rows[name]["multiply_adds"]
+    # Those as cheap -> PSNR, of this scale and of others.
+    here, elsewhere = (
+        {
+            other: row["psnr"]
+            for other, row in rows.items()
+            if row["multiply_adds"] <= cost
+            and (scale in named[other].card["scales"]) == of_scale
+        }
+        for of_scale in (True, False)
+    )
+    best = max(elsewhere, key=elsewhere.get, default="")
+    return best if best and elsewhere[best] > max(here.values()) + 0.05 else ""
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def text(scores: Iterable[protocol.Score], card: dict) -> str:
+    """The table of a model's scores, and under it of how many images and how."""
+    scores = list(scores)
+    lpips = any(s.lpips is not None for s in scores)
+    counts = {}
+    for s in scores:
+        counts.setdefault(s.data, set()).add(s.image)
+    images = ", ".join(f"{len(names - {'mean'})} of {d}" for d, names in counts.items())
+    rows = [_row_of(card, scale) for scale in {s.scale for s in scores}]
+    daala = any(row and row.name in ("SRResNet", "SRGAN") for row in rows)
+    return (
+        f"{table(scores, card)}\n\nPSNR in dB / SSIM{' / LPIPS' * lpips}. Images: "
+        f"{images}. Trained on {card['trained_on']}. Protocol: "
+        f"{protocol.protocol(scores, card)}.{f' {DAALA}' * daala}\n"
+    )
+
+
+def write_json(
+    path: str | pathlib.Path, scores: Iterable[protocol.Score], **facts
+) -> None:
+    """Writes the scores, and facts about how they came about, as JSON."""
+    scores = [
+        {k: None if v == float("inf") else v for k, v in score._asdict().items()}
+        for score in scores
+    ]
+    text = json.dumps({**facts, "scores": scores}, indent=1, allow_nan=False)
+    files.write_text(path, text + "\n")

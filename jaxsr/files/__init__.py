@@ -1,0 +1,96 @@
+"""Files: where they may be written, and written whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable
+
+from jaxsr import terminal
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike):
+    """A binary file that takes the place of `path` when all went well, else nothing."""
+    path = pathlib.Path(path).expanduser()
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with written_whole(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
+def writable(path: str | os.PathLike) -> pathlib.Path:
+    """The path, below the home folder where it begins with ~, of a file to write.
+
+    Makes its folder, so that what cannot be written is found before the work.
+
+    Raises:
+        OSError: where no file can be written there.
+    """
+    path = pathlib.Path(path).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise OSError(f"{path} cannot be written: {error.strerror}{where}.") from error
+
+
+def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
+    """Path -> the shortest end of it that is neither another's nor `taken`.
+
+    So two runs of one last name are told apart by the folders that they lie in.
+    """
+    full = {
+        path: pathlib.Path(os.path.abspath(pathlib.Path(path).expanduser())).parts
+        for path in paths
+    }
+    names = {}
+    for path, parts in full.items():
+        others = [p for p in full.values() if p != parts] + [(name,) for name in taken]
+        lengths = range(1, len(parts))
+        length = next(
+            (n for n in lengths if all(p[-n:] != parts[-n:] for p in others)),
+            len(parts),
+        )
+        names[path] = terminal.shown(pathlib.Path(*parts[-length:]))
+    return names
+
+
+def to_write(target: pathlib.Path, existing: str) -> bool:
+    """Whether a file is to be written; False where what is there is to stay.
+
+    Raises:
+        ValueError: where neither is told, for `existing` of "error".
+    """
+    if not os.path.lexists(target):
+        return True
+    if existing == "error":
+        raise ValueError(
+            f"{terminal.shown(target)} is there already: --overwrite replaces it, "
+            "--skip-existing leaves it as it is."
+        )
+    return existing == "overwrite"
+
+
+def check_existing(existing: str) -> None:
+    """Raises a ValueError where it is no answer to a file that is there already."""
+    if existing not in EXISTING:
+        raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
+
+
+EXISTING = ("error", "overwrite", "skip")

@@ -1,0 +1,1 @@
+"""Upscaling: of arrays, of images, of files."""

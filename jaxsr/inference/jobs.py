@@ -1,0 +1,278 @@
+"""Files and folders of images, enlarged: what becomes what, and what goes wrong."""
+
+import collections
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tqdm
+import tqdm.contrib.logging
+
+from jaxsr import (
+    files,
+    models,
+    terminal,
+    weights,
+)
+from jaxsr.files import depth, reading, writing
+from jaxsr.inference import targets, upscale
+
+logger = logging.getLogger(__name__)
+
+
+class Failure(NamedTuple):
+    """An input that was not enlarged."""
+
+    source: pathlib.Path
+    reason: str
+
+
+class Summary(NamedTuple):
+    """What became of the inputs."""
+
+    done: list[pathlib.Path]  # the files written
+    skipped: list[pathlib.Path]  # those that were there before
+    failed: list[Failure]
+
+
+def upscale_files(
+    inputs: Iterable[str | os.PathLike],
+    output: str | os.PathLike | None = None,
+    scale: float = 2.0,
+    model: weights.Model | str | os.PathLike = upscale.AUTO,
+    *,
+    size: tuple[int, int] | None = None,
+    suffix: str = ".png",
+    existing: str = "error",
+    dry_run: bool = False,
+    quality: str = "balanced",
+    precision: str = "float32",
+    data_range: int | None = None,
+    level: int | None = None,
+    max_megapixels: float | None = None,
+    **options,
+) -> Summary:
+    """Enlarges files, and the images in folders and below; a bad one stops no other.
+
+    Writes photo_x2.5.png for photo.jpg, each file whole or not at all. EXIF orientation
+    is applied; colour profile, EXIF, XMP and resolution are carried over where the
+    format can hold them. While one image is enlarged the next is read and the last one
+    written.
+
+    Args:
+        inputs: files, folders and patterns like "photos/**/*.jpg". Links to folders are
+            not followed, hidden ones passed over. So are the results of earlier runs,
+            told by name and size, with a line that counts them.
+        output: a file, for one input; or a folder, in which the structure below the
+            input folders, or below the fixed part of a pattern, is kept; or None for a
+            place beside each input.
+        scale: as in `upscale.upscale`.
+        model: as in `upscale.upscale`.
+        size: (height, width) instead of a scale: each image becomes as large as fits
+            inside, its proportions kept. One that is larger fails.
+        suffix: a key of `files.FORMATS`, of the files to write.
+        existing: what to do where the file to write is there: "error" (that input
+            fails), "overwrite" or "skip".
+        dry_run: say what would be done, by the headers of the files, and write nothing.
+        quality: as in `upscale.upscale`.
+        precision: as in `upscale.upscale`.
+        data_range: as in `upscale.upscale`.
+        level: of the quality of JPEG and WebP, 1 to 100 (95).
+        max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
+        **options: `tile` and `ensemble`, as in `upscale.upscale`.
+
+    Raises:
+        ValueError: before anything is written, for an argument that cannot be meant.
+            Two inputs that would be written to one file, or one over an input, fail
+            alone.
+    """
+    if size is None:
+        upscale.check_scale(scale)
+    elif min(size) < 1:
+        raise ValueError(f"size must be positive; got {size}.")
+    files.check_existing(existing)
+    models.check_precision(precision)
+    with reading.limited_to(max_megapixels):
+        return _upscale_files(
+            inputs,
+            output,
+            scale,
+            functools.cache(lambda scale: _chosen(model, scale, quality)),
+            size=size,
+            suffix=suffix,
+            existing=existing,
+            dry_run=dry_run,
+            level=level,
+            precision=precision,
+            data_range=data_range,
+            **options,
+        )
+
+
+def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
+    """The model that enlarges by a scale, and its name where it has one."""
+    if isinstance(model, weights.Model):
+        return model, ""
+    name = weights.choose(scale, quality) if model == upscale.AUTO else model
+    return upscale.choose(name, scale, quality), f" ({terminal.shown(name)})"
+
+
+def _upscale_files(
+    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **options
+) -> Summary:
+    chosen(scale)  # a wrong one is told before the work
+    summary = Summary([], [], [])
+
+    def fail(source, reason):
+        summary.failed.append(Failure(source, reason))
+        logger.error("%s: %s", terminal.shown(source), reason)
+
+    ending = f"_x{scale:g}" if size is None else f"_{size[1]}x{size[0]}"
+    jobs = []
+    for source, target in targets.pairs(inputs, output, ending, suffix, level, fail):
+        try:
+            if not files.to_write(target, existing):
+                summary.skipped.append(target)
+                continue
+            old = reading.size_of(source)
+            jobs.append(_Job(source, target, old, *targets.goal(old, scale, size)))
+        except ValueError as error:
+            fail(source, str(error))
+    if dry_run:
+        for job in jobs:
+            _tell(job)
+            summary.done.append(job.target)
+    else:
+        _run(jobs, chosen, summary.done, fail, level=level, **options)
+    return summary
+
+
+class _Job(NamedTuple):
+    """One image to enlarge; sizes are (height, width)."""
+
+    source: pathlib.Path
+    target: pathlib.Path
+    old: tuple[int, int]
+    size: tuple[int, int]
+    scale: float
+
+
+def _tell(job: _Job) -> None:
+    logger.info(
+        "%s, %dx%d -> %s, %dx%d",
+        *(terminal.shown(job.source), *job.old[::-1]),
+        *(terminal.shown(job.target), *job.size[::-1]),
+    )
+
+
+def _run(
+    jobs: list[_Job],
+    chosen: Callable[[float], tuple[weights.Model, str]],
+    done: list[pathlib.Path],
+    fail: Callable[[pathlib.Path, str], None],
+    level: int | None,
+    **options,
+) -> None:
+    """Does the jobs with a progress bar: reads one ahead, writes one behind."""
+    said = set()
+
+    def note(job, notes):
+        if notes:
+            logger.warning("%s: %s.", terminal.shown(job.source), "; ".join(notes))
+
+    def enlarged(job, read, bar):
+        photo, notes = read.result()
+        del read  # which would keep the pixels
+        note(job, notes + _range_note(photo.pixels, options["data_range"]))
+        if photo.pixels.shape[:2] != job.old:
+            raise ValueError(
+                f"its header says {job.old[1]}x{job.old[0]} pixels, but it holds "
+                f"{photo.pixels.shape[1]}x{photo.pixels.shape[0]}."
+            )
+        photo = photo._replace(pixels=writing.fitted(photo.pixels, job.target))
+        writing.check_fits(photo.pixels, job.size, job.target)
+        model, name = chosen(job.scale)
+        line = f"Running {upscale.way(model, job.scale)} on {_devices()}{name}."
+        if line not in said:
+            logger.info(line)
+            said.add(line)
+        pixels = upscale.to_size(
+            photo.pixels,
+            job.size,
+            model,
+            advance=lambda count: bar.update(count / 1e6),
+            **options,
+        )
+        return photo._replace(pixels=pixels)
+
+    @contextlib.contextmanager
+    def settled(job):
+        try:
+            yield
+        except ERRORS as error:
+            fail(job.source, str(error) or type(error).__name__)
+
+    def settle(writings):
+        while writings:
+            job, written = writings.popleft()
+            with settled(job):
+                note(job, written.result())
+                done.append(job.target)
+                _tell(job)
+
+    ends = np.cumsum([np.prod(job.size) / 1e6 for job in jobs])
+    readings, writings = collections.deque(), collections.deque()
+    with (
+        tqdm.contrib.logging.logging_redirect_tqdm(),
+        tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
+        concurrent.futures.ThreadPoolExecutor(1) as reader,
+        concurrent.futures.ThreadPoolExecutor(1) as writer,
+    ):
+        for i, (job, end) in enumerate(zip(jobs, ends)):
+            bar.set_description_str(terminal.shown(job.source.name))
+            for ahead in jobs[i + len(readings) : i + 2]:
+                readings.append(reader.submit(reading.read_upright, ahead.source))
+            with settled(job):
+                photo = enlarged(job, readings.popleft(), bar)
+                settle(writings)
+                written = writer.submit(writing.write, photo, job.target, level)
+                writings.append((job, written))
+                if photo.pixels.nbytes > LARGE:
+                    settle(writings)
+                del photo
+            bar.update(end - bar.n)
+        settle(writings)
+
+
+def _range_note(pixels: np.ndarray, given: int | None) -> list[str]:
+    """What to say where fewer than 16 bits are taken for the range of a file."""
+    if pixels.dtype != np.uint16 or given is not None:
+        return []
+    top = depth.data_range(depth.without_alpha(pixels))
+    if top == depth.RANGES[-1]:
+        return []
+    return [f"its 16-bit values are taken as 0..{top}; --range sets another"]
+
+
+def _devices() -> str:
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return "the CPU"
+    many = f"{len(devices)} " if len(devices) > 1 else ""
+    return many + devices[0].device_kind
+
+
+ERRORS = (OSError, ValueError, MemoryError, jax.errors.JaxRuntimeError)
+# Bytes of pixels of which no second image is begun before they are written.
+LARGE = 2**28
+BAR = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
+    "[{elapsed}<{remaining}]"
+)

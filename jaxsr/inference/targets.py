@@ -1,0 +1,172 @@
+"""Which files `jaxsr upscale` reads, and which it writes."""
+
+import collections
+import contextlib
+import glob
+import itertools
+import logging
+import os
+import pathlib
+import re
+import stat
+from collections.abc import Iterable, Iterator
+
+import PIL.Image
+
+from jaxsr import image, terminal
+from jaxsr.files import reading, writing
+from jaxsr.inference import upscale
+
+logger = logging.getLogger(__name__)
+
+
+def pairs(
+    inputs, output, ending, suffix, level, fail
+) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
+    """Yields (source, target) of each image whose target is its own."""
+    output = None if output is None else pathlib.Path(output)
+    found = _find(inputs, output, fail)
+    kinds = PIL.Image.registered_extensions()
+    named = output and output.suffix.lower() in kinds and not output.is_dir()
+    last = output.suffix if named else suffix
+    writing.check_kind(last, level)
+    if named and len(found) > 1:
+        raise ValueError(
+            f"{output} is one file, but there are {len(found)} inputs. Name a folder."
+        )
+    owners = collections.defaultdict(list)  # real target -> (source, target)
+    for source, below in found.items():
+        target = source if output is None else output / below
+        target = output if named else target.with_name(target.stem + ending + suffix)
+        owners[os.path.realpath(target)].append((source, target))
+    originals = {os.path.realpath(source) for source in found}
+    for real, pairs in owners.items():
+        for source, target in pairs:
+            if real in originals:
+                fail(
+                    source,
+                    f"it would be written over the input {terminal.shown(target)}.",
+                )
+            elif len(pairs) > 1:
+                others = [
+                    terminal.shown(other) for other, _ in pairs if other != source
+                ]
+                fail(
+                    source,
+                    f"it and {', '.join(others)} would be written to one file, "
+                    f"{terminal.shown(target)}. Rename one, or enlarge them apart.",
+                )
+            else:
+                yield source, target
+
+
+def _find(inputs, output, fail) -> dict[pathlib.Path, pathlib.Path]:
+    """Image file -> its path below the input, for all inputs; `fail`s the others."""
+    if isinstance(inputs, str | os.PathLike):
+        inputs = [inputs]
+    found = {}
+    for item in inputs:
+        text = os.fspath(item)
+        if glob.has_magic(text) and not os.path.lexists(text):
+            parts = pathlib.Path(text).parts
+            fixed = itertools.takewhile(lambda part: not glob.has_magic(part), parts)
+            root = pathlib.Path(*fixed)
+            paths = map(pathlib.Path, sorted(glob.glob(text, recursive=True)))
+            paths = [path for path in paths if not path.is_dir()]
+            paths = _originals(paths, root, output)
+            lack = "no image matches."
+        elif os.path.isdir(text):
+            root = pathlib.Path(text)
+            paths = _originals(_walk(root, fail), root, output)
+            lack = "the folder holds no images."
+        else:
+            paths = [pathlib.Path(text)]
+            root = paths[0].parent
+        if not paths:
+            fail(pathlib.Path(text), lack)
+        for path in paths:
+            try:
+                if not stat.S_ISREG(path.stat().st_mode):
+                    raise ValueError("it must be a file or a folder.")
+                found[path] = path.relative_to(root)
+            except OSError as error:
+                fail(path, f"it cannot be read: {error.strerror}.")
+            except ValueError as error:
+                fail(path, str(error))
+    return found
+
+
+def _walk(folder: pathlib.Path, fail) -> Iterator[pathlib.Path]:
+    """The files in a folder and below."""
+
+    def unreadable(error):
+        fail(pathlib.Path(error.filename), f"it cannot be read: {error.strerror}.")
+
+    for root, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (pathlib.Path(root, name) for name in sorted(names))
+
+
+def _originals(
+    paths: Iterable[pathlib.Path], root: pathlib.Path, output: pathlib.Path | None
+) -> list[pathlib.Path]:
+    """The images among the paths, but for what an earlier run wrote."""
+    images = [
+        path
+        for path in paths
+        if not path.name.startswith(".") and reading.is_image(path)
+    ]
+    stems = {}
+    for path in images:
+        stems.setdefault(path.with_suffix(""), []).append(path)
+    apart = output and os.path.realpath(output) != os.path.realpath(root)
+    inside = apart and os.path.join(os.path.realpath(output), "")
+    made = [
+        path
+        for path in images
+        if _is_result(path, stems)
+        or (inside and os.path.realpath(path).startswith(inside))
+    ]
+    if made:
+        names = ", ".join(terminal.shown(path.name) for path in made[:3])
+        more = ", ..." if len(made) > 3 else ""
+        logger.info("%d results of earlier runs: %s%s.", len(made), names, more)
+    passed = set(made)
+    return [path for path in images if path not in passed]
+
+
+def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
+    """Whether an image has the name and the size of what is made of another here.
+
+    The name alone counts where a size cannot be read.
+    """
+    name = MADE.fullmatch(path.stem)
+    for original in stems.get(path.with_name(name[1]), ()) if name else ():
+        try:
+            old, new = reading.size_of(original), reading.size_of(path)
+        except ValueError:
+            return True
+        with contextlib.suppress(ValueError):
+            box = name[3] and (int(name[4]), int(name[3]))
+            scale = float(name[2] or 1)
+            upscale.check_scale(scale)
+            if goal(old, scale, box)[0] == new:
+                return True
+    return False
+
+
+def goal(old, scale, box):
+    """The size and the scale of an image that is enlarged by a scale or into a box."""
+    if box is None:
+        return image.resized_size(old, scale), scale
+    scale = min(new / side for new, side in zip(box, old))
+    if scale < 1:
+        raise ValueError(
+            f"it has {old[1]}x{old[0]} pixels, more than the {box[1]}x{box[0]} asked "
+            "for, and nothing is made smaller."
+        )
+    return tuple(round(side * scale) for side in old), scale
+
+
+# The names that are given here: stem, then scale, or width and height.
+MADE = re.compile(r"(.+)_(?:x([\d.]+)|(\d+)x(\d+))", re.DOTALL)

@@ -1,0 +1,349 @@
+"""Image in, enlarged image out: colour, transparency, any scale.
+
+Every step but the network is a bicubic resize, of which any window can be had alone. So
+an image of any size passes through tile by tile, never held whole in floating point.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Iterable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import PIL.Image
+import scipy.ndimage
+
+from jaxsr import image as images
+from jaxsr import weights
+from jaxsr.files import depth, metadata, reading
+from jaxsr.inference import tiling
+
+AUTO = "auto"
+
+
+def upscale(
+    image: np.ndarray | PIL.Image.Image | jax.Array,
+    scale: float = 2.0,
+    model: weights.Model | str | os.PathLike = AUTO,
+    *,
+    quality: str = "balanced",
+    tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
+    data_range: int | None = None,
+) -> np.ndarray | PIL.Image.Image | jax.Array:
+    """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
+
+    A network of Y enlarges Y; Cb, Cr and alpha are enlarged by bicubic. One of YCbCr
+    enlarges all three. Gray is enlarged as RGB of three equal channels: it is mapped to
+    16..235 and back for networks of Y and YCbCr, and is the mean of what a network of
+    RGB makes. A scale that a network lacks is its next larger one reduced by bicubic,
+    or its largest enlarged.
+
+    Args:
+        image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1], C from
+            1 to 4 (2 and 4: the last is alpha); or a Pillow image (palette, CMYK and
+            1-bit ones come back as RGB or gray).
+        scale: >= 1, fractions too.
+        model: a model, or what `weights.load` takes; `AUTO` is the shipped one that
+            `weights.choose` names.
+        quality: what "auto" may take, as in `weights.choose`.
+        tile: as in `tiling.stream`.
+        precision: of `models.PRECISIONS`.
+        ensemble: whether the network's result is the mean over the eight flips and
+            rotations of the image: better, at eight times the work.
+        data_range: the value of white in colours of uint16, as 4095; by default, that
+            of `image.data_range`. The result has it too. Alpha keeps its own.
+
+    Raises:
+        ValueError: also where the network gives NaN or infinity.
+    """
+    check_scale(scale)
+    model = choose(model, scale, quality)
+
+    def enlarged(array):
+        size = images.resized_size(array.shape[:2], scale)
+        return to_size(
+            array,
+            size,
+            model,
+            tile=tile,
+            precision=precision,
+            ensemble=ensemble,
+            data_range=data_range,
+        )
+
+    if isinstance(image, PIL.Image.Image):
+        plain, _ = reading.simplify(image)
+        result = PIL.Image.fromarray(enlarged(np.asarray(plain)))
+        result.info = {
+            key: plain.info[key] for key in metadata.KEPT if key in plain.info
+        }
+        return result
+    if isinstance(image, jax.Array):
+        return jnp.asarray(enlarged(np.asarray(image)))
+    return enlarged(image)
+
+
+def make_upscaler(
+    scale: float = 2.0,
+    model: weights.Model | str | os.PathLike = AUTO,
+    *,
+    sizes: Iterable[tuple[int, int]] = (),
+    quality: str = "balanced",
+    **options,
+) -> Callable:
+    """`upscale` as a function of the image alone, for a service.
+
+    The model is loaded, and the function compiled for the `sizes`; larger images than a
+    tile all need the same compilation.
+
+    Args:
+        scale: as in `upscale`.
+        model: as in `upscale`.
+        sizes: (height, width) of images, each enlarged once here.
+        quality: as in `upscale`.
+        **options: `tile`, `precision`, `ensemble` and `data_range`, as in `upscale`.
+    """
+    check_scale(scale)
+    model = choose(model, scale, quality)
+    upscaler = functools.partial(upscale, scale=scale, model=model, **options)
+    for size in sizes:
+        upscaler(np.zeros((*size, 3), np.uint8))
+    return upscaler
+
+
+def check_scale(scale: float) -> None:
+    """Raises a ValueError where it is no scale to enlarge by."""
+    if not (scale >= 1 and math.isfinite(scale)):
+        raise ValueError(f"scale must be a number of at least 1; got {scale}.")
+
+
+def choose(
+    model: weights.Model | str | os.PathLike, scale: float, quality: str
+) -> weights.Model:
+    """The model that `upscale` takes."""
+    if isinstance(model, weights.Model):
+        return model
+    return weights.load(weights.choose(scale, quality) if model == AUTO else model)
+
+
+def way(model: weights.Model, scale: float) -> str:
+    """What enlarges by the scale: a network, and bicubic where it has another scale."""
+    net, name = model.net, type(model.net).__name__
+    if net.input == "interpolated":
+        return name
+    factor = tiling.enlargement(net, branch(net, scale))
+    if factor == scale:
+        return f"{name} x{factor}"
+    then = "reduced" if factor > scale else "enlarged"
+    return f"{name} x{factor}, {then} to x{scale:g} by bicubic,"
+
+
+def _pixels(array: np.ndarray) -> np.ndarray:
+    """The array as [H, W, C], of what can be enlarged."""
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > 4:
+        raise ValueError(
+            "image must be [H, W] or [H, W, C], not empty, with 1 to 4 channels; got "
+            f"shape {array.shape}."
+        )
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    if not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise TypeError(f"image must be uint8, uint16 or float; got {pixels.dtype}.")
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"an image of floats must lie in [0, 1]; got {low} to {high}. Clip or "
+            "divide it first."
+        )
+    return pixels
+
+
+def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
+    """What stands for 1 in each channel of pixels [H, W, C]."""
+    if pixels.dtype.kind != "u":
+        return np.ones(pixels.shape[-1], np.float32)
+    colours = depth.without_alpha(pixels)
+    tops = [depth.data_range(colours, data_range)] * colours.shape[-1]
+    if len(tops) < pixels.shape[-1]:
+        tops.append(depth.data_range(pixels[..., -1]))
+    return np.array(tops, np.float32)
+
+
+class _Bicubic:
+    """A bicubic resize from one size to another, of which any window can be had."""
+
+    def __init__(self, old: tuple[int, int], new: tuple[int, int], top=None):
+        self.top = top  # as in `images.from_uint`
+        self.axes = [
+            images.resize_matrix(a, b, b / a).astype(np.float32)
+            for a, b in zip(old, new)
+        ]
+
+    def window(self, x: np.ndarray, rows: slice, columns: slice, origin=(0, 0)):
+        """Pixels [rows, columns, C], float32, of x resized.
+
+        Args:
+            x: the image, or a part of it that is enough for the window.
+            rows: of the resized image.
+            columns: of the resized image.
+            origin: (row, column) of the image where x begins.
+        """
+        parts = [axis[wanted] for axis, wanted in zip(self.axes, (rows, columns))]
+        lows = [part.indices.min() for part in parts]
+        highs = [part.indices.max() + 1 for part in parts]
+        x = x[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin))]
+        if x.dtype.kind == "u":
+            x = images.from_uint(x, top=self.top)
+        x = x.astype(np.float32, copy=False)
+        for part, low, high in zip(parts, lows, highs):
+            rest = x.shape[1:]
+            x = (part[:, low:high] @ x.reshape(len(x), -1)).reshape(-1, *rest)
+            x = x.swapaxes(0, 1)  # the other axis, and at last the first again
+        return x
+
+    def support(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first and last pixel, ascending, that each resized pixel is made of."""
+        matrix = self.axes[axis]
+        first = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1])
+        last = np.maximum.reduceat(matrix.indices, matrix.indptr[:-1])
+        return np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
+
+
+def to_size(
+    array: np.ndarray,
+    size: tuple[int, int],
+    model: weights.Model,
+    *,
+    tile: int | None = None,
+    precision: str = "float32",
+    ensemble: bool = False,
+    data_range: int | None = None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
+    """The array [h, w] or [h, w, C] enlarged to [*size] or [*size, C], as by `upscale`.
+
+    Args:
+        array: as in `upscale`.
+        size: (height, width), none below that of the array.
+        model: what enlarges it, by about the same factor on both sides.
+        tile: as in `upscale`.
+        precision: as in `upscale`.
+        ensemble: as in `upscale`.
+        data_range: as in `upscale`.
+        advance: is called after each tile with the number of pixels done in it.
+    """
+    pixels = _pixels(array)
+    net, color = model.net, model.card["color"]
+    old, channels = pixels.shape[:2], pixels.shape[-1]
+    colours = 3 if channels > 2 else 1
+    top = _tops(pixels, data_range)
+    if channels > colours:
+        pixels = _fill_hidden(pixels)
+    scale = branch(net, max(new / side for new, side in zip(size, old)))
+    factor = tiling.enlargement(net, scale)
+    # old -before-> whole -network-> made -after-> size, and old -direct-> size
+    whole = size if net.input == "interpolated" else old
+    made = tuple(factor * side for side in whole)
+    before = _Bicubic(old, whole, top[:colours])
+    after, direct = _Bicubic(made, size), _Bicubic(old, size, top)
+
+    def read(rows, columns):
+        window = before.window(pixels[..., :colours], rows, columns)
+        return _network_channels(window, color)
+
+    def plan(tile):
+        supports = [after.support(axis) for axis in (0, 1)]
+        return [
+            tiling.spans(side, tile, net.halo, first // factor, last // factor)
+            for side, (first, last) in zip(whole, supports)
+        ]
+
+    out = np.empty((*size, channels), pixels.dtype)
+    for row, column, sr in tiling.stream(
+        net,
+        model.variables,
+        read,
+        plan,
+        scale=scale,
+        tile=tile,
+        precision=precision,
+        ensemble=ensemble,
+    ):
+        if not np.isfinite(sr).all():
+            raise ValueError(
+                f"the network gave NaN or infinity with {precision}. Use float32, or "
+                "another model."
+            )
+        kept = slice(row.begin, row.end), slice(column.begin, column.end)
+        sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
+        bicubic = direct.window(pixels, *kept)
+        sr = merged(sr, bicubic[..., :colours], color)
+        if colours == 1 and color != "rgb":
+            sr = images.y_to_gray(sr)
+        sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
+        if out.dtype.kind == "u":
+            out[kept] = images.to_uint(sr, 8 * out.itemsize, top)
+        else:
+            out[kept] = sr.clip(0, 1)
+        advance(sr.shape[0] * sr.shape[1])
+    return out.reshape(*size, *array.shape[2:])
+
+
+def branch(net: nn.Module, wanted: float) -> int | None:
+    """The scale to ask of a network of several: the next >= wanted, or the largest."""
+    scales = getattr(net, "scales", None)
+    if scales is None:
+        return None
+    return min((s for s in scales if s >= wanted), default=max(scales))
+
+
+def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
+    """What a network of that colour takes, of gray [H, W, 1] or RGB [H, W, 3]."""
+    gray = x.shape[-1] == 1
+    if color == "rgb":
+        return x.repeat(3, axis=-1) if gray else x
+    if color == "y":
+        return images.gray_to_y(x) if gray else images.rgb_to_y(x)
+    if gray:
+        return images.with_neutral_chroma(images.gray_to_y(x))
+    return images.rgb_to_ycbcr(x)
+
+
+def merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
+    """Gray or RGB, as `bicubic` is, of what a network of that colour made.
+
+    A network of Y gets the chroma of `bicubic`, the enlarged image [H, W, 1 or 3].
+    """
+    gray = bicubic.shape[-1] == 1
+    if color == "rgb":
+        return sr.mean(axis=-1, keepdims=True) if gray else sr
+    if gray:
+        return sr[..., :1]
+    if color == "y":
+        chroma = images.rgb_to_ycbcr(bicubic)[..., 1:]
+        sr = np.concatenate([sr, chroma], axis=-1)
+    return images.ycbcr_to_rgb(sr)
+
+
+def _fill_hidden(pixels: np.ndarray) -> np.ndarray:
+    """Pixels [H, W, C] whose last channel is alpha, with colour where nothing is seen.
+
+    A fully transparent pixel has any colour, most often black: it gets that of the
+    nearest visible one, so that no fringe bleeds into an edge. Premultiplying would do
+    that too, but shows the network an edge that is none, and divides by small alphas.
+    """
+    hidden = pixels[..., -1] == 0
+    if hidden.all() or not hidden.any():
+        return pixels
+    nearest = scipy.ndimage.distance_transform_edt(
+        hidden, return_distances=False, return_indices=True
+    )
+    filled = pixels[tuple(nearest)]
+    filled[..., -1] = pixels[..., -1]
+    return filled

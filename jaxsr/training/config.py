@@ -1,0 +1,223 @@
+"""Every setting of a run: its default, its unit, and what it may be.
+
+An epoch is every training patch once (plan "grid") or `data.epoch` updates.
+"""
+
+import os
+
+import jax
+
+from jaxsr import (
+    checks,
+    image,
+    losses,
+    models,
+    optim,
+    perceptual,
+    weights,
+)
+
+# The names of an objective and a loss that are in no table: they need more than one
+# network.
+ADVERSARIAL = "adversarial"
+VGG = "vgg"
+
+_DICTIONARY = checks.table(checks.ANYTHING)
+_NAMES = checks.several(checks.TEXT)
+_RATES = checks.several(
+    checks.Kind(
+        "(name, rate)",
+        lambda x: (
+            isinstance(x, (list, tuple))
+            and len(x) == 2
+            and checks.TEXT.holds(x[0])
+            and checks.number(0).holds(x[1])
+        ),
+    )
+)
+
+SETTINGS = {
+    "seed": (0, checks.integer(0)),
+    "epochs": (80.0, checks.number(above=0)),  # length of the run; fractions are fine
+    # The second is of NVIDIA, the third that of activations.
+    "precision": ("float32", checks.one_of(["float32", "tf32", "bfloat16"])),
+    # A name of jaxsr.models.MODELS and the fields that differ from the paper's.
+    "network": ({"name": "vdsr"}, _DICTIONARY),
+    "in_training": ({}, _DICTIONARY),  # fields that differ while it is trained
+    "color": ("y", checks.one_of(image.CHANNELS)),
+    "loss": ("half_sum_squared", checks.one_of([*losses.LOSSES, VGG])),
+    # A name of jaxsr.objectives.OBJECTIVES and its arguments, or "adversarial" and
+    # those of jaxsr.step.make_gan_step.
+    "objective": ({"name": "supervised"}, _DICTIONARY),
+    "discriminator": ({}, _DICTIONARY),  # its fields that differ from the paper's
+    # Of VGG19, for the loss "vgg".
+    "perceptual.layer": ("conv5_4", checks.one_of(perceptual.VGG19_LAYERS)),
+    # Of its features: over their channels the mean, or the sum.
+    "perceptual.reduction": ("mean", checks.one_of(perceptual.REDUCTIONS)),
+    "perceptual.weights": ("", checks.TEXT),  # VGG19's file; "" looks for one
+    "perceptual.lpips": ("", checks.TEXT),  # LPIPS' file; "" looks for one
+    "perceptual.total_variation": (0.0, checks.number(0)),  # weight beside any loss
+    "start": ("", checks.TEXT),  # a model file to start from; "" starts anew
+    "ema_decay": (0.0, checks.number(0, below=1)),  # 0 disables averaging
+    # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
+    # epochs.
+    "optim": ({"name": "adam"}, _DICTIONARY),
+    "schedule": ({"name": "constant", "learning_rate": 1e-4}, _DICTIONARY),
+    # {"factor": 0.1, "patience": 5}: the rate falls after 5 epochs without a lower
+    # loss; with "of": "validation", after 5 validations without a lower error.
+    "plateau": ({}, _DICTIONARY),
+    "accumulate": (1, checks.integer()),  # updates whose gradients are averaged
+    # A set, a folder, "tfds:NAME", or several joined by "+".
+    "data.name": ("291", checks.TEXT),
+    # Where sets lie; "" is $JAXSR_DATA or ~/.cache/jaxsr/data.
+    "data.dir": ("", checks.TEXT),
+    "data.strict": (False, checks.FLAG),  # a missing set is an error
+    # With "device" the images lie on the accelerator.
+    "data.backend": ("tfdata", checks.one_of(["device", "tfdata"])),
+    "data.plan": ("grid", checks.one_of(["grid", "pyramid", "random"])),
+    "data.scales": ((2, 3, 4), checks.several(checks.integer(most=64), least=1)),
+    # Pixels a side, of the network's input; in the plan "pyramid" of the true image.
+    "data.patch": (41, checks.integer()),
+    "data.stride": (41, checks.integer()),  # of the grid, in pixels of the input
+    "data.batch": (64, checks.integer()),  # patches in an update, over all devices
+    "data.epoch": (1000, checks.integer()),  # updates in an epoch, but for "grid"
+    "data.symmetries": (8, checks.integer(most=8)),  # flips and rotations; 1 for none
+    # The images are also trained on reduced by these factors.
+    "data.reduced": (
+        (1.0,),
+        checks.several(checks.number(above=0, most=1), least=1),
+    ),
+    "data.blur": (0.0, checks.number(0, 100)),  # sigma in pixels; 0 is bicubic alone
+    "validation.name": ("validation", checks.TEXT),  # images never trained on
+    "validation.every": (1.0, checks.number(above=0)),  # epochs
+    # "" keeps the newest model.
+    "validation.best_by": ("psnr", checks.one_of(["lpips", "psnr", ""])),
+    "checkpoint.minutes": (1.0, checks.number(0)),  # between two
+    "checkpoint.keep": (3, checks.integer()),  # the newest, beside the best
+    # Those found are scored in the end.
+    "evaluation.sets": (("Set5", "Set14", "B100", "Urban100"), _NAMES),
+    "log_every": (100, checks.integer()),  # updates
+    # On an accelerator; a CPU makes one at a time.
+    "updates_per_dispatch": (32, checks.integer(most=10_000)),
+}
+
+# Allowed values of arguments, in every optimizer, schedule ... that has such a one.
+ARGUMENTS = {
+    "objective.updates": checks.integer(),
+    "objective.weight": checks.number(0),
+    "optim.b1": checks.number(0, below=1),
+    "optim.b2": checks.number(0, below=1),
+    "optim.clip": checks.either(checks.one_of([*optim.CLIPS, ""]), checks.NOTHING),
+    "optim.eps": checks.number(above=0),
+    "optim.momentum": checks.number(0, below=1),
+    "optim.rates": _RATES,
+    "optim.theta": checks.number(above=0),
+    "optim.weight_decay": checks.number(0),
+    "plateau.atol": checks.number(0),
+    "plateau.cooldown": checks.integer(0),
+    "plateau.factor": checks.number(above=0, below=1),
+    "plateau.min_scale": checks.number(0, 1),
+    "plateau.of": checks.one_of(["loss", "validation"]),
+    "plateau.patience": checks.integer(),
+    "plateau.rtol": checks.number(0),
+    "schedule.every": checks.number(above=0),
+    "schedule.factor": checks.number(above=0),
+    "schedule.final": checks.number(0, 1),
+    "schedule.learning_rate": checks.number(0),
+    "schedule.warmup": checks.number(0),
+}
+
+
+def defaults() -> dict:
+    """Every setting's default, in nested dictionaries."""
+    nested = {}
+    for name, (default, _) in SETTINGS.items():
+        section, _, key = name.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[key] = default
+    return nested
+
+
+def check(config: dict) -> None:
+    """Raises a ValueError, of one line, for a setting that cannot be meant."""
+    _check_names(config)
+    for name, (_, kind) in SETTINGS.items():
+        section, _, key = name.rpartition(".")
+        checks.check(name, (config[section] if section else config)[key], kind)
+    for name, kind in ARGUMENTS.items():
+        section, _, key = name.partition(".")
+        if key in config[section]:
+            checks.check(name, config[section][key], kind)
+    for section in ("network", "schedule", "optim", "objective"):
+        if not checks.TEXT.holds(config[section].get("name")):
+            raise ValueError(f"{section} must have a name; got {config[section]}.")
+    if "dtype" in config["network"] | config["in_training"]:
+        raise ValueError("network.dtype is not for configs: set precision.")
+    _check_scales(config)
+    _check_memory(config)
+
+
+def _check_names(config):
+    sections = {name.rpartition(".")[0] for name in SETTINGS} - {""}
+    for section in sections:
+        checks.check(section, config.get(section), _DICTIONARY)
+    found = config.keys() - sections
+    found |= {f"{section}.{key}" for section in sections for key in config[section]}
+    if found != SETTINGS.keys():
+        raise ValueError(
+            "the settings must be those that experiments/base.py begins with; missing "
+            f"are {sorted(SETTINGS.keys() - found)}, unknown "
+            f"{sorted(found - SETTINGS.keys())}."
+        )
+
+
+def _check_scales(config):
+    data = config["data"]
+    net = models.make(**config["network"])
+    own = models.scales_of(net)
+    if own is not None and not set(data["scales"]) <= set(own):
+        raise ValueError(
+            f"data.scales must be among the network's {sorted(own)}; got "
+            f"{data['scales']}."
+        )
+    if config["loss"] == VGG and config["color"] != "rgb":
+        raise ValueError(
+            f"the loss {VGG!r} is of RGB images: set color='rgb'; got "
+            f"{config['color']!r}."
+        )
+    if is_gan(config) and len(data["scales"]) > 1:
+        raise ValueError(
+            f"an {ADVERSARIAL} run has one scale, for its discriminator sees images of "
+            f"one size; got data.scales={data['scales']}."
+        )
+    if data["batch"] % jax.device_count():
+        raise ValueError(
+            f"data.batch must be a multiple of the {jax.device_count()} devices; got "
+            f"{data['batch']}."
+        )
+
+
+def _check_memory(config):
+    """Refuses what exceeds this machine's memory, however it is computed."""
+    data, channels = config["data"], image.channels(config["color"])
+    net = models.make(**config["network"] | config["in_training"])
+    enlarged = net.input == "low" and data["plan"] != "pyramid"
+    side = data["patch"] * (max(data["scales"]) if enlarged else 1)
+    shapes = weights.init_shapes(net, channels)
+    count = sum(x.size for x in jax.tree.leaves(shapes))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for what, numbers in (
+        (f"a batch of {data['batch']} patches", data["batch"] * side**2 * channels),
+        (f"{config['network']['name']}'s {count} parameters", 4 * count),
+        (f"{data['epoch']} updates an epoch", data["epoch"]),
+    ):
+        if 4 * numbers > memory:
+            raise ValueError(
+                f"{what} of these settings would take {4 * numbers / 1e9:,.0f} GB or "
+                f"more, and this machine has {memory / 1e9:.0f}: set data.batch, "
+                "data.patch, network or data.epoch lower."
+            )
+
+
+def is_gan(config: dict) -> bool:
+    """Whether a run trains its network against a discriminator."""
+    return config["objective"]["name"] == ADVERSARIAL

@@ -1,0 +1,232 @@
+"""A trained model as one .safetensors file: its variables, and a card of what it is.
+
+The shipped models lie beside this file, see `cards`.
+"""
+
+import json
+import logging
+import os
+import pathlib
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from jaxsr import cards, files, image, models
+from jaxsr.models import catalog
+
+MODEL = f"model{cards.SUFFIX}"  # in a run directory
+shipped = cards.shipped
+# Shipped models of other names before: these load too.
+RENAMED = {f"srcnn_x{scale}": f"srcnn_955_x{scale}" for scale in (2, 3, 4)}
+
+
+class Model(NamedTuple):
+    """A trained network: `net.apply(variables, x)`.
+
+    The card holds JSON values alone: "network", its name in models.MODELS, and its
+    "fields"; "color", what its channels are: "y", "rgb" or "ycbcr"; "scales", the list
+    of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
+    -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256
+    of config and data, or of the file it was imported from. It may hold more, as the
+    "protocol" of the scores; "blur", where it is for images that are blurred so before
+    they are reduced; "ensemble", those of its mean over eight symmetries; and,
+    where it is shipped, "upscaling", "cost" and "rated_on", by `protocol.rated`.
+    """
+
+    net: nn.Module
+    variables: dict
+    card: dict
+
+
+def make_card(
+    net: nn.Module,
+    *,
+    color: str,
+    scales: list[int],
+    trained_on: str,
+    step: int | None = None,
+    scores: dict | None = None,
+    digest: str = "",
+    **more,
+) -> dict:
+    """The card of a `Model`; its network and fields are those of `net`."""
+    image.channels(color)
+    card = {
+        "network": models.name_of(net),
+        "fields": models.fields_of(net),
+        "color": color,
+        "scales": scales,
+        "trained_on": trained_on,
+        "step": step,
+        "scores": scores or {},
+        "digest": digest,
+    }
+    return json.loads(json.dumps(card | more, allow_nan=False))
+
+
+def choose(scale: float, quality: str = "balanced") -> str:
+    """The name of the shipped model that is best at a scale, within a time budget.
+
+    By `cards.choose`. Until `python -m jaxsr.training.queue --rate` has run, it has the
+    highest PSNR on Set5, by its card, at the smallest shipped scale that is not below
+    `scale`, or at the largest one.
+
+    Args:
+        scale: by which to enlarge, fractions too.
+        quality: of `cards.QUALITIES`. Where no model is within it, the cheapest.
+
+    Raises:
+        ValueError: for another quality.
+        FileNotFoundError: where no model is shipped.
+    """
+    found = {name: cards.read(cards.path_of(name)) for name in shipped()}
+    if all("upscaling" in card for card in found.values()):
+        return cards.choose(scale, quality)
+    cards.check_quality(quality)
+    scales = {s for card in found.values() for s in card["scales"]}
+    if not scales:
+        raise FileNotFoundError("no model is shipped: give a model file or a run.")
+    served = min((s for s in scales if s >= scale), default=max(scales))
+    able = [name for name, card in found.items() if served in card["scales"]]
+    costs = {name: _multiply_adds(found[name], served) for name in able}
+    budget = max(cards.QUALITIES[quality], min(costs.values()))
+    return max(
+        (name for name in able if costs[name] <= budget),
+        key=lambda name: found[name]["scores"]["Set5"][f"x{served}"]["psnr"],
+    )
+
+
+def _multiply_adds(card: dict, scale: int) -> int:
+    """Those that a card's network takes for 1280x720 pixels at one of its scales."""
+    net = _net(card)
+    branch = scale if hasattr(net, "scales") else None
+    return catalog.cost(net, image.channels(card["color"]), scale=branch).multiply_adds
+
+
+def halved(model: Model) -> Model:
+    """The model with its variables rounded to float16: its file is half as large."""
+    variables = jax.tree.map(lambda x: x.astype(jnp.float16), model.variables)
+    return model._replace(variables=variables)
+
+
+def save(path: str | os.PathLike, model: Model) -> None:
+    """Writes a model; where that fails, what was at `path` before is still there."""
+    check(model)
+    path = pathlib.Path(path)
+    flat = traverse_util.flatten_dict(model.variables, sep="/")
+    tensors = {name: np.asarray(x, order="C") for name, x in flat.items()}
+    card = json.dumps(model.card, allow_nan=False)
+    with files.written_whole(path) as file:
+        file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
+
+
+def load(name_or_path: str | os.PathLike) -> Model:
+    """A saved model, its variables in float32.
+
+    Args:
+        name_or_path: one of `shipped()` (as a string; a pathlib.Path never is), a
+            .safetensors file, or a run directory that holds `MODEL`.
+
+    Raises:
+        FileNotFoundError: where it is none of these.
+        ValueError: where the file is cut or foreign, or its card and tensors disagree.
+    """
+    path = _find(name_or_path)
+    try:
+        tensors, card = _read(path)
+        tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
+        variables = traverse_util.unflatten_dict(tensors, sep="/")
+        model = Model(_net(card), variables, card)
+        check(model)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Cannot load {path}: {error}") from error
+    return model
+
+
+def init_shapes(net: nn.Module, channels: int) -> dict:
+    """The variables of a network as jax.ShapeDtypeStruct; computes nothing."""
+    x = jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.float32)
+    return jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
+
+
+def check(model: Model) -> None:
+    """Raises a ValueError where network or tensors are not what the card says.
+
+    The message lists every missing, unexpected or misshapen tensor.
+    """
+    net, variables, card = model
+    if net != _net(card):
+        raise ValueError(
+            f"the card must be the network's, made by make_card; got {card} for {net}."
+        )
+    own = models.scales_of(net)
+    if own is not None and not set(card["scales"]) <= set(own):
+        raise ValueError(
+            f"the card's scales must be among the network's {own}; got "
+            f"{card['scales']}."
+        )
+    expected = _shapes(init_shapes(net, image.channels(card["color"])))
+    found = _shapes(variables)
+    wrong = [
+        f"{name}: expected {expected.get(name, 'nothing')}, "
+        f"found {found.get(name, 'nothing')}"
+        for name in sorted(expected | found)
+        if expected.get(name) != found.get(name)
+    ]
+    if wrong:
+        raise ValueError(
+            f"the tensors must be those of {card['network']} with {card['fields']}. "
+            + "; ".join(wrong)
+        )
+
+
+def _find(name_or_path):
+    known = shipped()
+    if name_or_path in RENAMED and name_or_path not in known:
+        logging.warning("%s is now called %s.", name_or_path, RENAMED[name_or_path])
+        name_or_path = RENAMED[name_or_path]
+    if name_or_path in known:
+        return cards.path_of(name_or_path)
+    path = pathlib.Path(name_or_path).expanduser()
+    if path.is_dir():
+        path = path / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A model must be one of the shipped {known}, a {cards.SUFFIX} file, "
+            f"or a run directory that holds {MODEL}; got {str(name_or_path)!r}."
+        )
+    return path
+
+
+def _read(path):
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"it is not a whole {cards.SUFFIX} file ({error}). Copy or save it again; "
+            "importers.import_weights reads authors' files."
+        ) from error
+    if "jaxsr" not in metadata:
+        raise ValueError(
+            "its metadata must hold a card under 'jaxsr', as weights.save writes it; "
+            f"got {sorted(metadata)}."
+        )
+    return tensors, cards.parse(metadata["jaxsr"])
+
+
+def _net(card):
+    return models.make(card["network"], **card["fields"])
+
+
+def _shapes(variables):
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    return {name: tuple(x.shape) for name, x in flat.items()}
