@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxsr import image, models
 from jaxsr.data import patches, sets
 from jaxsr.models import catalog
-from jaxsr.training import loop, setup
+from jaxsr.training import factories, setup
 from jaxsr.training import step as steps
 
 
@@ -83,11 +83,11 @@ def make_update(
     )
     net = models.make(**config["network"])
     source = sets.open_source(config["data"]["name"])
-    plan = setup.make_plan(config["data"], source, net.input)
-    feed = setup.make_feed(config, source, plan, net.input)
-    tx, _ = setup.make_optimizer(config, plan.epoch)
-    train_step = setup.make_step(config, tx)
-    update, replicated, sharded = loop.make_update(train_step, feed.cut)
+    plan = factories.make_plan(config["data"], source, net.input)
+    feed = factories.make_feed(config, source, plan, net.input)
+    tx, _ = factories.make_optimizer(config, plan.epoch)
+    train_step = factories.make_step(config, tx)
+    update, replicated, sharded = setup.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
     x = jnp.zeros([1, side, side, image.channels(config["color"])])
     variables = net.init(jax.random.key(0), x)

@@ -9,7 +9,7 @@ import pytest
 from experiments import base, vdsr
 from jaxsr import checks
 from jaxsr.training import config as configs
-from jaxsr.training import loop
+from jaxsr.training import logs
 
 
 def test_every_default_is_what_it_may_be():
@@ -164,4 +164,4 @@ def test_a_missing_package_is_answered_with_its_extra():
 def test_a_span_of_time_is_said_in_a_unit_that_reads_well():
     spans = {40: "40 seconds", 119: "119 seconds", 1500: "25 minutes"}
     spans |= {3600: "1.0 hours", 100_000: "27.8 hours", 276_480: "3.2 days"}
-    assert {seconds: loop._span(seconds) for seconds in spans} == spans
+    assert {seconds: logs.span(seconds) for seconds in spans} == spans

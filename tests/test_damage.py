@@ -30,14 +30,14 @@ import scipy.io
 import tifffile
 from test_espcn import write_pb
 from test_experiments import EXPERIMENTS, SMALL
-from test_published import write_caffemodel, write_mat
+from test_importers import write_caffemodel, write_mat
 from test_torch_files import dumps, tensor, write_zip
 
 from jaxsr import importers, models, weights
 from jaxsr.evaluation import tables
 from jaxsr.files import reading, writing
 from jaxsr.inference import jobs, upscale
-from jaxsr.training import loop, step
+from jaxsr.training import loop, setup
 
 HEIGHT, WIDTH = 11, 13
 ADDRESSES = 6 * 2**30  # bytes
@@ -404,16 +404,9 @@ class Settings:
     def set_up(self, config):
         """What a run does before its first update, which is traced."""
         with contextlib.redirect_stdout(io.StringIO()):
-            run = loop._Run(config, self.folder / "run", {})
-        state = jax.eval_shape(
-            lambda: step.init_state(
-                run.variables,
-                run.tx,
-                ema=config["ema_decay"] > 0,
-                adversary=run.adversary,
-            )
-        )
-        batches = run._put(itertools.islice(run.feed.inputs(0, 1), 1))
+            run = setup.set_up(config)
+        state = jax.eval_shape(run.first_state)
+        batches = loop.put(run, itertools.islice(run.feed.inputs(0, 1), 1))
         jax.eval_shape(run.update, state, run.feed.data, batches)
         return True
 

@@ -15,7 +15,7 @@ import skimage.data
 from jaxsr import cli, image, models, weights
 from jaxsr.data import patches, sets, sources
 from jaxsr.training import config as configs
-from jaxsr.training import logs, loop, setup, step
+from jaxsr.training import factories, logs, loop, setup, step
 
 FILES = sorted(
     path.stem
@@ -69,11 +69,11 @@ def set_up(config):
     configs.check(config)
     net = models.make(**config["network"])
     source = photographs()
-    plan = setup.make_plan(config["data"], source, net.input)
-    feed = setup.make_feed(config, source, plan, net.input)
-    tx, _ = setup.make_optimizer(config, plan.epoch)
-    train_step = setup.make_step(config, tx)
-    update, *_ = loop.make_update(train_step, feed.cut, devices=jax.devices()[:1])
+    plan = factories.make_plan(config["data"], source, net.input)
+    feed = factories.make_feed(config, source, plan, net.input)
+    tx, _ = factories.make_optimizer(config, plan.epoch)
+    train_step = factories.make_step(config, tx)
+    update, *_ = setup.make_update(train_step, feed.cut, devices=jax.devices()[:1])
     variables = init(net, config["color"], seed=0)
     state = step.init_state(variables, tx, ema=config["ema_decay"] > 0)
     return jax.jit(update.__wrapped__), state, feed  # so that states can be compared
@@ -191,7 +191,7 @@ def test_a_name_without_more_is_the_papers_own_network(name, fields):
 def test_srcnn_has_the_counted_sub_images(data_dir):
     config = importlib.import_module("experiments.srcnn").get_config().to_dict()
     source = sets.open_source("T91", data_dir)
-    plan = setup.make_plan(config["data"], source, "interpolated")
+    plan = factories.make_plan(config["data"], source, "interpolated")
     assert plan.patches == 21_884  # the paper prints 24,800
 
 
@@ -211,7 +211,7 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
     config = config_of("ms_lapsrn")
     update, state, feed = set_up(config)
     first, parts = state.params, []
-    objective = setup.make_objective(config)
+    objective = factories.make_objective(config)
     for rows in feed.inputs(0, 3):
         batch = jax.jit(feed.cut)(feed.data, rows)
         assert batch["hr"].shape == (8, 48, 48, 1)
@@ -223,7 +223,7 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
     def loss(params):  # summed over the 24 patches of the batch, divided by their count
         return sum(objective({"params": params}, b, 0)[0].sum() for _, b in parts) / 24
 
-    tx, _ = setup.make_optimizer(config | {"accumulate": 1}, epoch=1)
+    tx, _ = factories.make_optimizer(config | {"accumulate": 1}, epoch=1)
     grads = jax.jit(jax.grad(loss))(first)
     updates, _ = jax.jit(tx.update)(grads, tx.init(first), first)
     for one, other, old in zip(*map(jax.tree.leaves, (state.params, updates, first))):
@@ -236,7 +236,7 @@ def test_the_papers_images_have_room_for_patches(name, data_dir):
     data = config["data"] | {"strict": True}
     net = models.make(**config["network"])
     source, validation = setup.open_data(data, config["validation"]["name"], net.input)
-    plan = setup.make_plan(data, source, net.input)
+    plan = factories.make_plan(data, source, net.input)
     for index, _, _, _, scale in plan.rows(0, 0):
         unit = scale if net.input == "low" else 1
         assert min(source.sizes[index]) >= plan.sides[scale] * unit
@@ -348,7 +348,7 @@ def test_gradients_can_be_accumulated():
 def test_a_plateau_lowers_the_rate():
     config = config_of("espcn")
     config["plateau"] = {"factor": 0.5, "patience": 1}
-    tx, _ = setup.make_optimizer(config, epoch=1)
+    tx, _ = factories.make_optimizer(config, epoch=1)
     params = {"conv_out": jnp.ones([2])}
     state, moves = tx.init(params), []
     for _ in range(6):

@@ -33,6 +33,7 @@ FLOORS = {
     "inference.upscale": 5,
     "training.checkpoint": 5,
     "training.config": 5,
+    "training.factories": 6,
     "training.identity": 5,
     "training.logs": 5,
     "training.process": 5,

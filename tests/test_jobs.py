@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageCms
 import pytest
 import tifffile
-from test_enlarge import BICUBIC, make_model, make_pixels
+from test_upscale import BICUBIC, make_model, make_pixels
 
 from jaxsr import models
 from jaxsr.files import reading, writing

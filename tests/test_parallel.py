@@ -10,7 +10,7 @@ import pytest
 
 from jaxsr import losses, models, optim
 from jaxsr.models import discriminator
-from jaxsr.training import loop, objectives, step
+from jaxsr.training import objectives, setup, step
 
 SCHEDULE = optim.step_decay(0.1, epoch=5, epochs=10, factor=0.1, every=1)
 SGD = optim.sgd(SCHEDULE, weight_decay=1e-4, clip="norm", theta=0.01)
@@ -67,7 +67,7 @@ def spread(train_step, state, inputs, devices, way="shard_map"):
             state, metrics = update(state, split)
         assert_equal_on_every_device(state)
         return jax.tree.map(lambda x: x[0], (state, metrics))
-    update, whole, parts = loop.make_update(
+    update, whole, parts = setup.make_update(
         train_step, lambda data, batch: batch, devices=devices
     )
     state = jax.device_put(jax.tree.map(jnp.copy, state), whole)

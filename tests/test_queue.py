@@ -202,9 +202,9 @@ def test_a_model_at_its_goal_is_not_trained(
     entry = queue.Entry("a", "espcn_fast", {}, goal)
     runs = []
     monkeypatch.setattr(queue, "read", lambda path: [entry])
-    monkeypatch.setattr(queue.build, "use_cores", lambda count: None)
-    monkeypatch.setattr(queue.cli, "keep_compiled", lambda: None)
-    monkeypatch.setattr(queue.train, "train", lambda *a, **k: runs.append(a))
+    monkeypatch.setattr(queue.devices, "use_cores", lambda count: None)
+    monkeypatch.setattr(queue.devices, "keep_compiled", lambda: None)
+    monkeypatch.setattr(queue.loop, "train", lambda *a, **k: runs.append(a))
     monkeypatch.setattr(queue, "take", lambda *a: None)
     assert queue.main([f"--runs={tmp_path}/runs", f"--shipped={tmp_path}"]) == 0
     assert bool(runs) == trained

@@ -402,7 +402,7 @@ def server(monkeypatch):
         }
         entries.append({"name": f"{i}", "path": f"a folder/{i}.bmp"} | hashes)
     tiny = {"repository": "user/tiny", "commit": "c0ffee", "images": entries}
-    monkeypatch.setattr(sources, "manifest", lambda: {"Tiny": tiny})
+    monkeypatch.setattr(sets, "manifest", lambda: {"Tiny": tiny})
     monkeypatch.setitem(sets.SETS, "Tiny", sets.ImageSet("train", "Tiny", 10))
     monkeypatch.setattr(fetching, "WORKERS", 2)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -520,7 +520,7 @@ def test_authors_weights_are_fetched_and_checked(server, tmp_path, monkeypatch):
     entry = {"repository": "user/port", "commit": "c0ffee", "path": "Test/net.mat"}
     entry["sha256"] = sha256(content)
     files = {"vdsr/net.mat": entry, "edsr/x.npz": entry}
-    monkeypatch.setattr(sources, "weight_files", lambda: files)
+    monkeypatch.setattr(sets, "weight_files", lambda: files)
     monkeypatch.setenv("JAXSR_WEIGHTS", str(tmp_path))
     (path,) = fetch(server, None, "weights/vdsr")
     assert path == tmp_path / "vdsr" / "net.mat"
@@ -613,10 +613,10 @@ def test_a_tfds_set_without_random_access_says_how_to_convert_it(tmp_path, monke
 def test_reading_needs_no_heavy_package(prepared):
     program = f"""
 import sys
-from jaxsr.data import fetching, sources
+from jaxsr.data import fetching, sets
 heavy = {{"tensorflow", "torch", "skimage", "matplotlib", "tensorflow_datasets"}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
-source = sources.open_source("tfds:jaxsr_images/Set14:test", {str(prepared)!r})
+source = sets.open_source("tfds:jaxsr_images/Set14:test", {str(prepared)!r})
 assert source.read(2).shape[2] == 1
 assert not heavy - {{"tensorflow_datasets"}} & set(sys.modules)
 """

@@ -16,6 +16,8 @@ import numpy as np
 from jaxsr import files
 
 FIRST = (1, 10)  # updates that are told of at once, however rare records are
+TIMED = 9  # updates by which the time of all is estimated
+QUICK = "experiments/quickstart.py"
 
 
 class Log:
@@ -116,6 +118,56 @@ class Clock:
     def save(self) -> None:
         """Writes it down, for the next process."""
         files.write_text(self._path, f"{self.seconds():.1f}\n")
+
+
+class Pace:
+    """How fast a run is, and how long the rest of it will take.
+
+    Args:
+        step: the update that it goes on from.
+        total: the last one.
+        batch: patches in an update.
+    """
+
+    def __init__(self, *, step: int, total: int, batch: int):
+        self._total, self._batch = total, batch
+        self._since = (step, time.monotonic())
+        self._first = None  # (step, time) after the first dispatch, which compiles
+        self._told = False
+
+    def measure(self, step: int) -> dict[str, float]:
+        """The seconds since it was last asked, and patches trained on in each."""
+        since, self._since = self._since, (step, time.monotonic())
+        updates, seconds = np.subtract(self._since, since).tolist()
+        rate = updates * self._batch / max(seconds, 1e-9)
+        return {"seconds": seconds, "images_per_second": rate}
+
+    def estimate(self, step: int) -> str:
+        """Once, after `TIMED` updates, how long the rest will take; else nothing."""
+        if self._first is None:
+            self._first = (step, time.monotonic())
+        if self._told or step < self._first[0] + TIMED:
+            return ""
+        self._told = True
+        now = (step, time.monotonic())
+        updates, seconds = np.subtract(now, self._first).tolist()
+        left = seconds / updates * (self._total - step)
+        return (
+            f"The {self._total - step:,} updates left will take about {span(left)} on "
+            "this device, validations not counted."
+            + f" {QUICK} trains a useful model in minutes."
+            * (left > 3600)
+        )
+
+
+def span(seconds: float) -> str:
+    """A time to read: "40 seconds", "25 minutes", "7.5 hours" or "3.2 days"."""
+    for size, unit in ((86400, "days"), (3600, "hours")):
+        if seconds >= 2 * size or (unit == "hours" and seconds >= size):
+            return f"{seconds / size:.1f} {unit}"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds:.0f} seconds"
 
 
 def read(directory: pathlib.Path) -> list[dict]:

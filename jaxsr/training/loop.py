@@ -1,4 +1,4 @@
-"""The training loop: the only place that compiles the step, logs and saves."""
+"""The training loop: updates, validates, logs and saves."""
 
 import itertools
 import logging
@@ -9,23 +9,22 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 from clu import parameter_overview
-from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import (
-    checks,
-    image,
-    models,
-    optim,
-    weights,
-)
+from jaxsr import optim, weights
 from jaxsr.data import patches
-from jaxsr.evaluation import figures, protocol
-from jaxsr.training import checkpoint, identity, logs, process, results, setup
-from jaxsr.training import config as configs
+from jaxsr.evaluation import figures
+from jaxsr.training import (
+    checkpoint,
+    factories,
+    identity,
+    logs,
+    process,
+    results,
+    setup,
+)
 from jaxsr.training import step as steps
 
 # Errors of a run that are reported in one line, without a traceback.
@@ -37,9 +36,6 @@ ERRORS = (
     FloatingPointError,
     RuntimeError,
 )
-
-# Metric that chooses the best model -> 1 where higher is better, -1 where lower is.
-SIGNS = {"psnr": 1, "lpips": -1}
 
 # metric -> the value at which it is time for a word, and that word
 ALARMS = {
@@ -66,13 +62,13 @@ def train(
 ) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
-    Goes on from the newest checkpoint in `workdir` where there is one. In the end
+    Resumes from the newest checkpoint in `workdir` where there is one. In the end
     writes there model.safetensors, results.md, results.json, crops.png and curves.png;
     at each validation crops/STEP.png.
 
     Args:
         config: of what `config.SETTINGS` has.
-        workdir: the run's directory, made where it is missing.
+        workdir: the work directory, made where it is missing.
         origin: what the model's card also says, as the command and the commit.
         verbose: print every parameter's shape, mean and deviation.
 
@@ -82,26 +78,26 @@ def train(
         SystemExit: with 128 + the signal's number after it was interrupted and saved;
             with 1 where all was done but for bad images, which are named.
     """
-    config = config.to_dict()
     workdir = pathlib.Path(workdir).expanduser()
     process.check_workdir(workdir)
-    run = _Run(config, workdir, origin or {})
+    run = set_up(config, workdir)
     identity.claim(workdir, run.settings, run.images)
     with process.alone(workdir):
-        run.restore(verbose)
         with process.Interrupt() as interrupt:
+            loop = _Loop(run, workdir, origin or {}, lambda: interrupt.number)
+            loop.describe(verbose)
             try:
-                run.go(interrupt)
+                stop = loop.go()
             finally:
-                checkpoint.close(run.manager)
-        if interrupt.number:
+                checkpoint.close(loop.manager)
+        if stop:
             process.say(
-                f"Saved at update {run.step}. The same command goes on from there."
+                f"Saved at update {loop.step}. Rerun the same command to resume."
             )
-            raise SystemExit(128 + interrupt.number)
+            raise SystemExit(128 + stop)
         left_out = run.source.left_out + run.validation.left_out
         if jax.process_index() == 0:
-            left_out += results.finish(config, workdir, run.validation, run.lpips)
+            left_out += results.finish(run.config, workdir, run.validation, run.lpips)
         if left_out := dict.fromkeys(left_out):
             process.say(
                 "\n".join([f"Done, but {len(left_out)} images left out:", *left_out])
@@ -109,173 +105,89 @@ def train(
             raise SystemExit(1)
 
 
-TIMED = 9  # updates by which the time of all is estimated
-QUICK = "experiments/quickstart.py"
+def set_up(config, workdir: pathlib.Path) -> setup.Setup:
+    """What the run of a config in a work directory, new or begun, is made of."""
+    checkpoints = workdir / "checkpoints"
+    fresh = not (checkpoints.exists() and os.listdir(checkpoints))
+    return setup.set_up(config.to_dict(), fresh=fresh)
 
 
-def _span(seconds: float) -> str:
-    """A time to read: "40 seconds", "25 minutes", "7.5 hours" or "3.2 days"."""
-    for size, unit in ((86400, "days"), (3600, "hours")):
-        if seconds >= 2 * size or (unit == "hours" and seconds >= size):
-            return f"{seconds / size:.1f} {unit}"
-    if seconds >= 120:
-        return f"{seconds / 60:.0f} minutes"
-    return f"{seconds:.0f} seconds"
-
-
-def make_update(
-    train_step: Callable, cut: Callable, *, devices: list[jax.Device] | None = None
-) -> tuple[Callable, NamedSharding, NamedSharding]:
-    """The compiled (state, data, inputs) -> (state, metrics) over all devices.
-
-    Also returns the sharding of state and data, replicated, and that of the inputs of
-    several updates, whose batches are spread over the devices. Each device runs the
-    step on its share of the batch, so the step needs `steps.AXIS` as its axis_name.
+class _Loop:
+    """What changes while a run trains.
 
     Args:
-        train_step: (state, batch) -> (state, metrics).
-        cut: (data, input) -> batch, as a `patches.Feed` has it.
-        devices: by default all, those of other processes too.
+        run: what it is made of.
+        workdir: holds its checkpoints, of which the newest is restored.
+        origin: as in `train`.
+        signal: the number of the signal that asks this process to stop, or 0.
     """
-    devices = devices or jax.devices()
-    mesh = jax.make_mesh(
-        (len(devices),),
-        (steps.AXIS,),
-        axis_types=(jax.sharding.AxisType.Auto,),
-        devices=devices,
-    )
-    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
-    single = jax.default_backend() == "cpu"
-    update = jax.shard_map(
-        steps.make_train_steps(train_step, cut, single=single),
-        mesh=mesh,
-        in_specs=(whole, whole, spread),
-        out_specs=whole,
-        check_vma=False,  # else the gradients are summed before the step averages them
-    )
-    return (
-        jax.jit(update, donate_argnums=0),
-        NamedSharding(mesh, whole),
-        NamedSharding(mesh, spread),
-    )
 
-
-class _Run:
-    """Everything that is set up once, without touching the workdir; and the loop."""
-
-    def __init__(self, config: dict, workdir: pathlib.Path, origin: dict):
-        configs.check(config)
-        self.config, self.workdir, self.origin = config, workdir, origin
-        precision, _ = models.PRECISIONS[config["precision"]]
-        jax.config.update("jax_default_matmul_precision", precision)
-        self.net = models.make(**config["network"])
-        self.source, self.validation = setup.open_data(
-            config["data"], config["validation"]["name"], self.net.input
-        )
-        scales = config["data"]["scales"]
-        self.lpips = results.load_lpips(config)
-        self.validation = protocol.measurable(
-            self.validation, scales, lpips=self.lpips is not None
-        )
-        for reason in self.source.left_out + self.validation.left_out:
-            process.say(f"Left out: {reason}")
-        # What is wrong with them now, not after the training.
-        results.open_benchmarks(config, fetch=True)
-        self.settings = identity.settings_of(config, self.source, self.validation)
-        self.images = {
-            "data": identity.sizes_of(self.source),
-            "validation": identity.sizes_of(self.validation),
-        }
-        self.plan = setup.make_plan(config["data"], self.source, self.net.input)
-        self.feed = setup.make_feed(config, self.source, self.plan, self.net.input)
-        self.total = max(1, round(config["epochs"] * self.plan.epoch))
-        checks.check(
-            f"epochs x {self.plan.epoch} updates", self.total, checks.integer()
-        )
-        self.tx, self.schedule = setup.make_optimizer(config, self.plan.epoch)
-        on_cpu = jax.default_backend() == "cpu"
-        # Batches of different sizes cannot be stacked.
-        sizes = len(config["data"]["scales"]) if self.net.input == "low" else 1
-        self.each = 1 if on_cpu or sizes > 1 else config["updates_per_dispatch"]
-
-        self.update, self.replicated, self.sharded = make_update(
-            setup.make_step(config, self.tx), self.feed.cut
-        )
-
-        side = min(self.plan.sides.values())
-        x = jnp.zeros([1, side, side, image.channels(config["color"])])
-        seed = jax.random.key(config["seed"])
-        self.variables, self.adversary = self.net.init(seed, x), None
-        gan = configs.is_gan(config)
-        if gan:
-            side *= scales[0] if self.net.input == "low" else 1
-            hr = jnp.zeros([1, side, side, x.shape[-1]])
-            judge = setup.make_discriminator(config)
-            self.adversary = judge.init(jax.random.fold_in(seed, 1), hr)
-        checkpoints = workdir / "checkpoints"
-        if config["start"] and not (checkpoints.exists() and os.listdir(checkpoints)):
-            self.variables = setup.warm_start(
-                self.net, self.variables, config["start"], whole=gan
-            )
-
-    def restore(self, verbose: bool = False) -> None:
-        """Takes the newest checkpoint of the workdir, or the state of a new run."""
-        config = self.config
+    def __init__(
+        self,
+        run: setup.Setup,
+        workdir: pathlib.Path,
+        origin: dict,
+        signal: Callable[[], int] = lambda: 0,
+    ):
+        self.run, self.workdir, self.origin, self.signal = run, workdir, origin, signal
         self.manager = checkpoint.open_directory(
-            self.workdir / "checkpoints", keep=config["checkpoint"]["keep"]
+            workdir / "checkpoints", keep=run.config["checkpoint"]["keep"]
         )
-        ema = config["ema_decay"] > 0
-        state = steps.init_state(
-            self.variables, self.tx, ema=ema, adversary=self.adversary
-        )
-        self.state = jax.device_put(state, self.replicated)
-        restored = checkpoint.restore(self.manager, self.state)
-        if restored is not None:
-            self.state = restored
+        state = jax.device_put(run.first_state(), run.replicated)
+        restored = checkpoint.restore(self.manager, state)
+        self.state = state if restored is None else restored
         self.step = int(self.state.step)
-        self.best = self._best_so_far()
+        self.best = results.best_so_far(
+            workdir / weights.MODEL, run.config, run.validation.name, run.lpips
+        )
         self.log = None
         if jax.process_index() == 0:
-            self.log = logs.Log(self.workdir, step=self.step, every=config["log_every"])
-        params = self.variables["params"]
+            every = run.config["log_every"]
+            self.log = logs.Log(workdir, step=self.step, every=every)
+        self.clock = logs.Clock(workdir)
+
+    def describe(self, verbose: bool) -> None:
+        """Says what is trained, on what, and how far it is."""
+        run, params = self.run, self.run.variables["params"]
         if verbose:
             process.say(parameter_overview.get_parameter_overview(params))
         count = sum(x.size for x in jax.tree.leaves(params))
-        process.say(f"{config['network']['name']}: {count:,} parameters.")
-        self.clock = logs.Clock(self.workdir)
+        process.say(f"{run.config['network']['name']}: {count:,} parameters.")
         process.say(
-            f"{self.source.name}: {len(self.source.names)} images, "
-            f"{self.plan.patches} patches and {self.plan.epoch} updates an epoch; "
+            f"{run.source.name}: {len(run.source.names)} images, "
+            f"{run.plan.patches} patches and {run.plan.epoch} updates an epoch; "
             f"{jax.device_count()} x {jax.devices()[0].device_kind}; "
-            f"{self.total} updates, {self.step} of them done."
+            f"{run.total} updates, {self.step} of them done."
         )
 
-    def go(self, interrupt: process.Interrupt) -> None:
-        """Updates until the end, a signal, or a loss that is not finite."""
-        inputs = self.feed.inputs(self.step, self.total - self.step)
-        data = jax.device_put(self.feed.data, self.replicated)
+    def go(self) -> int:
+        """Updates until the end, a signal, or a loss that is not finite.
+
+        Returns the signal's number, or 0.
+        """
+        run = self.run
+        inputs = run.feed.inputs(self.step, run.total - self.step)
+        data = jax.device_put(run.feed.data, run.replicated)
         saved_at, pending = time.monotonic(), None
-        self.timed = None
-        self.since = (self.step, time.monotonic())
+        self.pace = logs.Pace(step=self.step, total=run.total, batch=run.plan.batch)
         self.bar = tqdm.tqdm(
-            total=self.total,
+            total=run.total,
             initial=self.step,
             unit="update",
             dynamic_ncols=True,
             disable=None if self.log else True,  # None: only in a terminal
         )
         if self._is_due() and not self._is_validated():
-            self._keep(self._validate(interrupt))
-            if stop := process.agree(interrupt.number, False)[0]:
-                interrupt.number = stop
-                return
-        if self.step < self.total:
+            self._keep(self._validate())
+            if stop := process.agree(self.signal(), False)[0]:
+                return stop
+        if self.step < run.total:
             process.say("Compiling the update; the first can take a minute.")
         with self.bar:
-            while self.step < self.total:
-                count = min(self.each - self.step % self.each, self.total - self.step)
-                batches = self._put(itertools.islice(inputs, count))
-                self.state, metrics = self.update(self.state, data, batches)
+            while self.step < run.total:
+                count = min(run.each - self.step % run.each, run.total - self.step)
+                batches = put(run, itertools.islice(inputs, count))
+                self.state, metrics = run.update(self.state, data, batches)
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
                 self._read(pending)
@@ -283,41 +195,45 @@ class _Run:
                 due = self._is_due()
                 if due:
                     self._read(pending)
-                    pending, scores = None, self._validate(interrupt)
+                    pending, scores = None, self._validate()
                 waited = time.monotonic() - saved_at
                 stop, late = process.agree(
-                    interrupt.number, waited > 60 * self.config["checkpoint"]["minutes"]
+                    self.signal(), waited > 60 * run.config["checkpoint"]["minutes"]
                 )
                 if stop or late or due:
                     self._read(pending)
                     pending = None
-                    # The model first: killed in between, the run makes it again.
-                    self._keep(scores)
-                    if self.log is not None:
-                        self.log.hold(self.step, self.manager.all_steps())
-                    checkpoint.save(
-                        self.manager, self.state, psnr=scores.get("validation_psnr")
-                    )
+                    self._keep(
+                        scores
+                    )  # first: killed in between, the run does it again
+                    self._save(scores)
                     saved_at = time.monotonic()
-                    if self.log is not None:
-                        self.clock.save()
                 if stop:
-                    interrupt.number = stop
-                    return
+                    return stop
+        return 0
+
+    def _save(self, scores: dict[str, float]) -> None:
+        """Saves a checkpoint, and what the log and the clock have to resume from."""
+        if self.log is not None:
+            self.log.hold(self.step, self.manager.all_steps())
+        psnr = scores.get("validation_psnr")
+        checkpoint.save(self.manager, self.state, psnr=psnr)
+        if self.log is not None:
+            self.clock.save()
 
     def _is_due(self) -> bool:
         """Whether a validation falls into the last dispatch, or the run is over."""
         if not self.step:
             return False
-        every = self.plan.epoch * self.config["validation"]["every"]
-        before = (self.step - 1) // self.each * self.each
-        return self.step // every > before // every or self.step >= self.total
+        every = self.run.plan.epoch * self.run.config["validation"]["every"]
+        before = (self.step - 1) // self.run.each * self.run.each
+        return self.step // every > before // every or self.step >= self.run.total
 
     def _is_validated(self) -> bool:
         """Whether this step's validation was done before the run was interrupted."""
         done = False
         if self.log is not None:
-            records = logs.read(self.workdir) if self.step >= self.total else []
+            records = logs.read(self.workdir) if self.step >= self.run.total else []
             done = self._has_model() and (
                 bool(self.manager.metrics(self.step))
                 or any(
@@ -333,111 +249,69 @@ class _Run:
             return False
         return True
 
-    def _put(self, batches):
-        """Stacks the inputs of several updates and spreads them over the devices."""
-        return jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(self.sharded, x),
-            patches.stack(batches),
-        )
-
     def _read(self, pending) -> None:
         """Checks and logs the metrics of one dispatch: (step before it, arrays)."""
         if pending is None:
             return
         step, metrics = pending
         metrics = jax.device_get(metrics)
-        checked = [name for name in metrics if name.endswith(("loss", "gradient_norm"))]
-        finite = np.all([np.isfinite(metrics[name]) for name in checked], axis=0)
-        if not finite.all():
-            i = int(np.argmin(finite))
-            values = ", ".join(f"{name} {metrics[name][i]}" for name in checked)
-            raise FloatingPointError(
-                f"not finite at update {step + i + 1}: {values}. The last "
-                f"good checkpoint is "
-                f"that of update {self.manager.latest_step()} in "
-                f"{self.manager.directory}. A lower learning rate or a tighter "
-                "clip may help."
-            )
+        self._check_finite(step, metrics)
         if self.log is None:
             return
-        self._estimate(step + len(finite))
-        for i in range(len(finite)):
+        count = len(metrics["loss"])
+        if text := self.pace.estimate(step + count):
+            process.say(text)
+        for i in range(count):
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
             if record:
-                rate = self.schedule((step + i) // self.config["accumulate"])
+                rate = self.run.schedule((step + i) // self.run.config["accumulate"])
                 record["learning_rate"] = float(rate) * record.get("plateau", 1.0)
-                record |= self._pace()
+                record |= self.pace.measure(self.step)
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
                     process.say(f"update {step + i + 1}: loss {record['loss']:.4g}")
-        for name, (count, text) in ALARMS.items():
-            if count in metrics.get(name, ()):
-                logging.warning("Update %d: %s", step + len(finite), text)
+        for name, (limit, text) in ALARMS.items():
+            if limit in metrics.get(name, ()):
+                logging.warning("Update %d: %s", step + count, text)
         self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
-        self.bar.update(len(finite))
+        self.bar.update(count)
 
-    def _pace(self) -> dict[str, float]:
-        """The seconds since it was last asked, and patches trained on in each."""
-        since, self.since = self.since, (self.step, time.monotonic())
-        updates, seconds = np.subtract(self.since, since).tolist()
-        rate = updates * self.plan.batch / max(seconds, 1e-9)
-        return {"seconds": seconds, "images_per_second": rate}
-
-    def _estimate(self, step: int) -> None:
-        """Says, once, how long the run will take, by its first updates.
-
-        The first dispatch is left out, for it is also compiled.
-        """
-        if self.timed is None:
-            self.timed = (step, time.monotonic())
-        if not self.timed or step < self.timed[0] + TIMED:
+    def _check_finite(self, step: int, metrics: dict[str, np.ndarray]) -> None:
+        checked = [name for name in metrics if name.endswith(("loss", "gradient_norm"))]
+        finite = np.all([np.isfinite(metrics[name]) for name in checked], axis=0)
+        if finite.all():
             return
-        updates, seconds = np.subtract((step, time.monotonic()), self.timed).tolist()
-        left = seconds / updates * (self.total - step)
-        self.timed = ()
-        process.say(
-            f"The {self.total - step:,} updates left will take about {_span(left)} on "
-            f"this device, validations not counted."
-            + f" {QUICK} trains a useful model in minutes."
-            * (left > 3600)
+        i = int(np.argmin(finite))
+        values = ", ".join(f"{name} {metrics[name][i]}" for name in checked)
+        raise FloatingPointError(
+            f"not finite at update {step + i + 1}: {values}. The last good checkpoint "
+            f"is that of update {self.manager.latest_step()} in "
+            f"{self.manager.directory}. A lower learning rate or a tighter clip may "
+            "help."
         )
 
-    def _validate(self, interrupt: process.Interrupt) -> dict[str, float]:
-        """Mean scores of the validation images, PSNR in dB in all and by scale.
+    def _validate(self) -> dict[str, float]:
+        """The scores of `results.validate`, empty if interrupted.
 
-        Empty if interrupted; all but "validation_psnr" on the first process alone.
+        All but "validation_psnr" on the first process alone.
         """
-        scores = {}
+        run, scores = self.run, {}
         if self.log is not None:
-            scales = self.config["data"]["scales"]
-            means = []
-            rows = protocol.evaluate(
-                self._model(), self.validation, scales, lpips=self.lpips
+            scores = results.validate(
+                self._model(),
+                run.validation,
+                run.config["data"]["scales"],
+                lpips=run.lpips,
+                stopped=lambda: bool(self.signal()),
             )
-            total = len(scales) * (len(self.validation.names) + 1)
-            bar = tqdm.tqdm(rows, "validating", total, leave=False, disable=None)
-            for row in bar:
-                if interrupt.number:
-                    break
-                if row.image == "mean":
-                    means.append(row)
-            else:
-                # A blank image is restored exactly, to an infinite PSNR.
-                psnr = float(min(np.mean([row.psnr for row in means]), 100.0))
-                scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
-                scores["validation_psnr"] = psnr
-                for name in ("ssim", "lpips"):
-                    values = [getattr(row, name) for row in means]
-                    if None not in values:
-                        scores[f"validation_{name}"] = float(np.mean(values))
         psnr = float(process.from_first(scores.get("validation_psnr", np.nan)))
         if np.isnan(psnr):
             return {}
-        if self.config["plateau"].get("of") == "validation":
+        if run.config["plateau"].get("of") == "validation":
             opt_state = optim.validated(self.state.opt_state, psnr)
             state = self.state._replace(opt_state=opt_state)
-            self.state = jax.device_put(state, self.replicated)
+            self.state = jax.device_put(state, run.replicated)
         return scores | {"validation_psnr": psnr}
 
     def _keep(self, scores: dict[str, float]) -> None:
@@ -447,72 +321,64 @@ class _Run:
         """
         if self.log is None:
             return
-        by = results.best_by(self.config, self.lpips)
-        value = SIGNS[by] * scores[f"validation_{by}"] if by and scores else None
+        run = self.run
+        by = results.best_by(run.config, run.lpips)
+        value = None
+        if by and scores:
+            value = results.SIGNS[by] * scores[f"validation_{by}"]
         if not by or self.best is None or (value is not None and value > self.best):
             self.best = value
             weights.save(self.workdir / weights.MODEL, self._model(scores))
-        if scores:
-            crops = self._crops()
-            strip = np.concatenate(crops[0], axis=1)[None]
-            self.log.write_images(self.step, {"bicubic, ours, true": strip})
-            (self.workdir / "crops").mkdir(exist_ok=True)
-            figures.crops(
-                self.workdir / "crops" / f"{self.step:08}.png",
-                crops,
-                titles=["bicubic", f"{self.step} updates", "true"],
-            )
-            self.log.write(self.step, scores)
-            found = [f"{scores['validation_psnr']:.3f} dB"]
-            if "validation_lpips" in scores:
-                found.append(f"LPIPS {scores['validation_lpips']:.4f}")
-            process.say(
-                f"update {self.step}, epoch {self.step / self.plan.epoch:.2f}: "
-                f"{self.validation.name} {', '.join(found)}"
-            )
-
-    def _crops(self) -> list[list[np.ndarray]]:
-        """[bicubic, ours, true] of some images, where bicubic is furthest off."""
-        scale, model = max(self.config["data"]["scales"]), self._model()
-        count = min(3, len(self.validation.names))
-        return [
-            protocol.crops(model, self.validation.read(i), scale, side=96)
-            for i in range(count)
-        ]
+        if not scores:
+            return
+        scale = max(run.config["data"]["scales"])
+        crops = results.crops_of(self._model(), run.validation, scale)
+        strip = np.concatenate(crops[0], axis=1)[None]
+        self.log.write_images(self.step, {"bicubic, ours, true": strip})
+        (self.workdir / "crops").mkdir(exist_ok=True)
+        figures.crops(
+            self.workdir / "crops" / f"{self.step:08}.png",
+            crops,
+            titles=["bicubic", f"{self.step} updates", "true"],
+        )
+        self.log.write(self.step, scores)
+        found = [f"{scores['validation_psnr']:.3f} dB"]
+        if "validation_lpips" in scores:
+            found.append(f"LPIPS {scores['validation_lpips']:.4f}")
+        process.say(
+            f"update {self.step}, epoch {self.step / run.plan.epoch:.2f}: "
+            f"{run.validation.name} {', '.join(found)}"
+        )
 
     def _model(self, scores: dict[str, float] | None = None) -> weights.Model:
-        names = [name for name in SIGNS if f"validation_{name}" in (scores or {})]
+        """The model as it is now; its card says `scores`, where it was validated."""
+        run, config = self.run, self.run.config
+        scores = scores or {}
+        names = [name for name in results.SIGNS if f"validation_{name}" in scores]
         card = weights.make_card(
-            self.net,
-            color=self.config["color"],
-            scales=list(self.config["data"]["scales"]),
-            trained_on=self.source.name,
+            run.net,
+            color=config["color"],
+            scales=list(config["data"]["scales"]),
+            trained_on=run.source.name,
             step=self.step,
-            digest=identity.digest(self.settings),
-            objective=self.config["objective"]["name"],
-            loss=setup.loss_name(self.config),
-            validation={"data": self.validation.name}
+            digest=identity.digest(run.settings),
+            objective=config["objective"]["name"],
+            loss=factories.loss_name(config),
+            validation={"data": run.validation.name}
             | {name: scores[f"validation_{name}"] for name in names},
-            epochs=round(self.step / self.plan.epoch, 3),
+            epochs=round(self.step / run.plan.epoch, 3),
             hours=round(self.clock.seconds() / 3600, 3),
             device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            **({"blur": blur} if (blur := self.config["data"]["blur"]) else {}),
+            **({"blur": blur} if (blur := config["data"]["blur"]) else {}),
             **self.origin,
         )
         variables = jax.device_get(steps.variables_of(self.state))
-        return weights.Model(self.net, variables, card)
+        return weights.Model(run.net, variables, card)
 
-    def _best_so_far(self) -> float | None:
-        """How good the model so far is on the validation images of now, if known."""
-        try:
-            card = weights.load(self.workdir / weights.MODEL).card
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            logging.warning("%s. It will be written anew.", error)
-            return None
-        validation = card.get("validation", {})
-        by = results.best_by(self.config, self.lpips)
-        same = validation.get("data") == self.validation.name
-        same &= card.get("blur", 0.0) == self.config["data"]["blur"]
-        return SIGNS[by] * validation[by] if same and by in validation else None
+
+def put(run: setup.Setup, inputs):
+    """The inputs of several updates, stacked and spread over the devices."""
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(run.sharded, x),
+        patches.stack(inputs),
+    )

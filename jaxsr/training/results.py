@@ -1,6 +1,8 @@
-"""What a run leaves in the end: its model's scores, and pictures of them."""
+"""How good the model of a run is: at validations, and in the end."""
 
+import logging
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import tqdm
@@ -10,6 +12,73 @@ from jaxsr.data import fetching, sets, sources
 from jaxsr.evaluation import figures, protocol, tables
 from jaxsr.importers import features
 from jaxsr.training import logs, process
+
+# What chooses the best model -> 1 where higher is better, -1 where lower is.
+SIGNS = {"psnr": 1, "lpips": -1}
+
+
+def validate(
+    model: weights.Model,
+    source: sources.Source,
+    scales: tuple[int, ...],
+    *,
+    lpips: dict | None,
+    stopped: Callable[[], bool],
+) -> dict[str, float]:
+    """Mean scores on the validation images, PSNR in dB in all and by scale.
+
+    Args:
+        model: to score.
+        source: the validation images.
+        scales: to score it at.
+        lpips: the params of LPIPS, where it is measured.
+        stopped: asked between images; where it is true the result is empty.
+    """
+    means = []
+    rows = protocol.evaluate(model, source, scales, lpips=lpips)
+    total = len(scales) * (len(source.names) + 1)
+    for row in tqdm.tqdm(rows, "validating", total, leave=False, disable=None):
+        if stopped():
+            return {}
+        if row.image == "mean":
+            means.append(row)
+    # A blank image is restored exactly, to an infinite PSNR.
+    psnr = float(min(np.mean([row.psnr for row in means]), 100.0))
+    scores = {f"validation_psnr_x{row.scale}": row.psnr for row in means}
+    scores["validation_psnr"] = psnr
+    for name in ("ssim", "lpips"):
+        values = [getattr(row, name) for row in means]
+        if None not in values:
+            scores[f"validation_{name}"] = float(np.mean(values))
+    return scores
+
+
+def best_so_far(
+    path: pathlib.Path, config: dict, data: str, lpips: dict | None
+) -> float | None:
+    """How good the model at `path` is by `best_by` on the images of `data`, if known.
+
+    The higher the better: it is multiplied by `SIGNS`.
+    """
+    try:
+        card = weights.load(path).card
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        logging.warning("%s. It will be written anew.", error)
+        return None
+    validation, by = card.get("validation", {}), best_by(config, lpips)
+    same = validation.get("data") == data
+    same &= card.get("blur", 0.0) == config["data"]["blur"]
+    return SIGNS[by] * validation[by] if same and by in validation else None
+
+
+def crops_of(
+    model: weights.Model, source: sources.Source, scale: int
+) -> list[list[np.ndarray]]:
+    """[bicubic, ours, true] of the first images, where bicubic is furthest off."""
+    count = min(3, len(source.names))
+    return [protocol.crops(model, source.read(i), scale, side=96) for i in range(count)]
 
 
 def finish(

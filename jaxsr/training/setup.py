@@ -1,82 +1,178 @@
-"""A config -> the pieces of a run.
+"""A config -> all that a run is made of, without touching its work directory."""
 
-A name in a config is a key of some table, and a wrong one is answered with the right
-ones.
-"""
-
-import functools
-import inspect
 import logging
-import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
+from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsr import (
-    losses,
-    models,
-    optim,
-    perceptual,
-    weights,
-)
+from jaxsr import checks, image, models, weights
 from jaxsr.data import fetching, patches, sets, sources
-from jaxsr.importers import features
-from jaxsr.models import discriminator, edsr, srresnet
-from jaxsr.training import objectives
+from jaxsr.evaluation import protocol
+from jaxsr.models import edsr, srresnet
+from jaxsr.training import config as configs
+from jaxsr.training import factories, identity, process, results
 from jaxsr.training import step as steps
-from jaxsr.training.config import ADVERSARIAL, VGG, is_gan
 
 # Prefixes of layers whose weights belong to one scale, as in EDSR and FSRCNN: at
 # another scale some have the same shape.
 ENLARGING = ("deconv", "up_")
 
 
-def use_cores(batch: int) -> None:
-    """Makes a JAX device of each CPU core, as many as a batch divides by.
+class Setup(NamedTuple):
+    """What a run is made of; nothing in it changes while it trains."""
 
-    XLA computes the gradients of convolutions on one core of a device: with two cores
-    an update takes half to two thirds of the time. To be called before JAX is used;
-    does nothing where XLA_FLAGS already says how many there are.
-    """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        cores = os.cpu_count() or 1
-        count = max(n for n in range(1, cores + 1) if batch % n == 0)
-        jax.config.update("jax_num_cpu_devices", count)
+    config: dict
+    settings: dict  # of `identity.settings_of`
+    images: dict  # of "data" and "validation" `identity.sizes_of`
+    source: sources.Source
+    validation: sources.Source
+    lpips: dict | None  # the params of LPIPS, where the run is measured by it
+    plan: patches.Plan
+    feed: patches.Feed
+    total: int  # updates
+    each: int  # updates per dispatch
+    net: nn.Module
+    variables: dict  # the network's first
+    adversary: dict | None  # the discriminator's first, of a GAN
+    tx: optax.GradientTransformation
+    schedule: optax.Schedule
+    update: Callable  # compiled, as `make_update` says
+    replicated: NamedSharding
+    sharded: NamedSharding
+
+    def first_state(self) -> steps.TrainState:
+        """The state before the first update."""
+        ema = self.config["ema_decay"] > 0
+        return steps.init_state(
+            self.variables, self.tx, ema=ema, adversary=self.adversary
+        )
 
 
-def choose(table: dict, section: str, settings: dict, *args, **given):
-    """Calls the entry settings["name"] of a table with the other settings.
+def set_up(config: dict, *, fresh: bool = True) -> Setup:
+    """All that a run is made of.
+
+    Args:
+        config: of what `config.SETTINGS` has.
+        fresh: whether the run begins, so that the model of `start` is read.
 
     Raises:
-        ValueError: for a name or a setting that is not there, with those that are.
+        ValueError: for a setting that is wrong.
     """
-    settings = dict(settings)
-    name = settings.pop("name", None)
-    if name not in table:
-        raise ValueError(
-            f"{section}.name must be one of {sorted(table)}; got {name!r}."
-        )
-    parameters = list(inspect.signature(table[name]).parameters.values())[len(args) :]
-    parameters = [p for p in parameters if p.name not in given]
-    known = [p.name for p in parameters]
-    needed = [p.name for p in parameters if p.default is p.empty]
-    unknown = sorted(set(settings) - set(known))
-    missing = sorted(set(needed) - set(settings))
-    if unknown or missing:
-        raise ValueError(
-            f"{section} {name!r} has the settings {known}"
-            + (f"; got {unknown}" if unknown else "")
-            + (f"; {missing} missing" if missing else "")
-            + f". Another one is given whole: --config.{section}=\"{{'name': ...}}\"."
-        )
-    try:
-        return table[name](*args, **settings, **given)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{section}: {error}") from error
+    configs.check(config)
+    precision, _ = models.PRECISIONS[config["precision"]]
+    jax.config.update("jax_default_matmul_precision", precision)
+    net = models.make(**config["network"])
+    source, validation = open_data(
+        config["data"], config["validation"]["name"], net.input
+    )
+    scales = config["data"]["scales"]
+    lpips = results.load_lpips(config)
+    validation = protocol.measurable(validation, scales, lpips=lpips is not None)
+    for reason in source.left_out + validation.left_out:
+        process.say(f"Left out: {reason}")
+    # What is wrong with them now, not after the training.
+    results.open_benchmarks(config, fetch=True)
+    plan = factories.make_plan(config["data"], source, net.input)
+    feed = factories.make_feed(config, source, plan, net.input)
+    total = max(1, round(config["epochs"] * plan.epoch))
+    checks.check(f"epochs x {plan.epoch} updates", total, checks.integer())
+    tx, schedule = factories.make_optimizer(config, plan.epoch)
+    # Batches of different sizes cannot be stacked.
+    mixed = net.input == "low" and len(scales) > 1
+    one = mixed or jax.default_backend() == "cpu"
+    update, replicated, sharded = make_update(factories.make_step(config, tx), feed.cut)
+    variables, adversary = first_variables(config, net, min(plan.sides.values()))
+    if config["start"] and fresh:
+        gan = adversary is not None
+        variables = warm_start(net, variables, config["start"], whole=gan)
+    return Setup(
+        config=config,
+        settings=identity.settings_of(config, source, validation),
+        images={
+            "data": identity.sizes_of(source),
+            "validation": identity.sizes_of(validation),
+        },
+        source=source,
+        validation=validation,
+        lpips=lpips,
+        plan=plan,
+        feed=feed,
+        total=total,
+        each=1 if one else config["updates_per_dispatch"],
+        net=net,
+        variables=variables,
+        adversary=adversary,
+        tx=tx,
+        schedule=schedule,
+        update=update,
+        replicated=replicated,
+        sharded=sharded,
+    )
+
+
+def first_variables(
+    config: dict, net: nn.Module, side: int
+) -> tuple[dict, dict | None]:
+    """The first variables of the network and, of a GAN, of its discriminator.
+
+    Args:
+        config: of the run.
+        net: its network.
+        side: of the network's input in training, in pixels.
+    """
+    channels = image.channels(config["color"])
+    seed = jax.random.key(config["seed"])
+    variables = net.init(seed, jnp.zeros([1, side, side, channels]))
+    if not configs.is_gan(config):
+        return variables, None
+    side *= config["data"]["scales"][0] if net.input == "low" else 1
+    hr = jnp.zeros([1, side, side, channels])
+    judge = factories.make_discriminator(config)
+    return variables, judge.init(jax.random.fold_in(seed, 1), hr)
+
+
+def make_update(
+    train_step: Callable, cut: Callable, *, devices: list[jax.Device] | None = None
+) -> tuple[Callable, NamedSharding, NamedSharding]:
+    """The compiled (state, data, inputs) -> (state, metrics) over all devices.
+
+    Also returns the sharding of state and data, replicated, and that of the inputs of
+    several updates, whose batches are spread over the devices. Each device runs the
+    step on its share of the batch, so the step needs `steps.AXIS` as its axis_name.
+
+    Args:
+        train_step: (state, batch) -> (state, metrics).
+        cut: (data, input) -> batch, as a `patches.Feed` has it.
+        devices: by default all, those of other processes too.
+    """
+    devices = devices or jax.devices()
+    mesh = jax.make_mesh(
+        (len(devices),),
+        (steps.AXIS,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=devices,
+    )
+    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
+    single = jax.default_backend() == "cpu"
+    update = jax.shard_map(
+        steps.make_train_steps(train_step, cut, single=single),
+        mesh=mesh,
+        in_specs=(whole, whole, spread),
+        out_specs=whole,
+        check_vma=False,  # else the gradients are summed before the step averages them
+    )
+    return (
+        jax.jit(update, donate_argnums=0),
+        NamedSharding(mesh, whole),
+        NamedSharding(mesh, spread),
+    )
 
 
 def open_data(
@@ -149,173 +245,6 @@ def _open(data, name, samples, doing):
             flush=True,
         )
     return sources.join(instead, opened) if opened else sets.open_source(samples)
-
-
-def make_plan(data: dict, source: sources.Source, input: str) -> patches.Plan:
-    """The plan of a run, from the `data` section of its config."""
-    common = {name: data[name] for name in ("scales", "patch", "batch", "symmetries")}
-    if data["plan"] != "grid":
-        random = data["plan"] == "random"
-        make = patches.random_plan if random else patches.pyramid_plan
-        return make(len(source.names), epoch=data["epoch"], input=input, **common)
-    if source.sizes is None:
-        raise ValueError(
-            f"the sizes of {source.name}'s images are not known beforehand, so there "
-            "is no grid of patches. Set data.plan='random'."
-        )
-    return patches.grid_plan(source.sizes, stride=data["stride"], input=input, **common)
-
-
-def make_feed(
-    config: dict, source: sources.Source, plan: patches.Plan, input: str
-) -> patches.Feed:
-    """The feed of a run, by the backend that its config names.
-
-    For a loss of VGG19's features its weights, 80 MB, are in each batch too: as
-    constants of the compiled step they would take it minutes to compile.
-    """
-    data = config["data"]
-    if data["backend"] == "device":
-        from jaxsr.data import device as backend
-    else:
-        try:
-            from jaxsr.data import tfdata as backend
-        except ImportError as error:
-            raise ValueError(
-                "data.backend='tfdata' needs TensorFlow: install jaxsr[train], or set "
-                "data.backend='device'."
-            ) from error
-    feed = backend.make_feed(
-        source,
-        plan,
-        seed=config["seed"],
-        scales=tuple(data["scales"]),
-        color=config["color"],
-        input=input,
-        blur=data["blur"],
-        shard=(jax.process_index(), jax.process_count()),
-    )
-    if config["loss"] != VGG:
-        return feed
-    vgg19 = features.load_vgg19(config["perceptual"]["weights"] or None)
-    return patches.Feed(
-        (feed.data, vgg19),
-        lambda data, x: feed.cut(data[0], x) | {VGG: data[1]},
-        feed.inputs,
-    )
-
-
-def make_optimizer(config: dict, epoch: int):
-    """(tx, schedule) of a run of `epoch` updates an epoch.
-
-    With `accumulate` > 1 the schedule counts the optimizer's updates, each of which is
-    made of so many of the run's.
-    """
-    epoch = max(1, epoch // config["accumulate"])
-    schedule = choose(
-        optim.SCHEDULES,
-        "schedule",
-        config["schedule"],
-        epoch=epoch,
-        epochs=config["epochs"],
-    )
-    tx = choose(optim.OPTIMIZERS, "optim", config["optim"], schedule)
-    if hasattr(models.MODELS[config["network"]["name"]], "scales"):
-        tx = optim.skip_unused(tx)
-    if config["plateau"]:
-        try:
-            plateau = optim.plateau(**config["plateau"], epoch=epoch)
-        except TypeError as error:
-            raise ValueError(f"plateau: {error}.") from error
-        tx = optax.chain(tx, plateau)
-    if config["accumulate"] > 1:
-        several = optax.MultiSteps(tx, config["accumulate"])
-        tx = optax.GradientTransformationExtraArgs(several.init, several.update)
-    return tx, schedule
-
-
-def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
-    """The (state, batch) -> (state, metrics) of a run, not compiled.
-
-    The batches are those of `make_feed`, spread over the axis `steps.AXIS`.
-    """
-    train_step = _make_step(config, tx)
-    if config["loss"] != VGG:
-        return train_step
-    return lambda state, batch: _make_step(config, tx, batch[VGG])(state, batch)
-
-
-def _make_step(config, tx, vgg19=None):
-    ema_decay = config["ema_decay"]
-    if not is_gan(config):
-        objective = make_objective(config, vgg19)
-        return steps.make_train_step(
-            objective, tx, ema_decay=ema_decay, axis_name=steps.AXIS
-        )
-    judge = make_discriminator(config)
-    return choose(
-        {ADVERSARIAL: steps.make_gan_step},
-        "objective",
-        config["objective"],
-        functools.partial(objectives.apply, _in_training(config)),
-        lambda variables, x: objectives.apply(judge, variables, {"lr": x}),
-        make_loss(config, vgg19),
-        tx,
-        ema_decay=ema_decay,
-        axis_name=steps.AXIS,
-    )
-
-
-def make_objective(config: dict, vgg19: dict | None = None) -> objectives.Objective:
-    """The objective of a run that is no GAN; `vgg19` as in `make_loss`."""
-    net, loss = _in_training(config), make_loss(config, vgg19)
-    return choose(objectives.OBJECTIVES, "objective", config["objective"], net, loss)
-
-
-def make_loss(
-    config: dict, vgg19: dict | None = None
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The loss (sr, hr) -> [B] of a run.
-
-    Args:
-        config: of the run.
-        vgg19: the params of `perceptual.VGG19`, for a loss of its features.
-    """
-    settings = config["perceptual"]
-    if config["loss"] == VGG:
-        kind = {name: settings[name] for name in ("layer", "reduction")}
-        loss = functools.partial(perceptual.vgg_loss, vgg19, **kind)
-    else:
-        loss = losses.LOSSES[config["loss"]]
-    if not (weight := settings["total_variation"]):
-        return loss
-    return lambda sr, hr: loss(sr, hr) + weight * losses.total_variation(sr)
-
-
-def loss_name(config: dict) -> str:
-    """What a run's loss is called on its model's card."""
-    layer = config["perceptual"]["layer"]
-    return f"{VGG} {layer}" if config["loss"] == VGG else config["loss"]
-
-
-def _in_training(config: dict) -> nn.Module:
-    """The network of a run as it is trained, in its precision."""
-    _, dtype = models.PRECISIONS[config["precision"]]
-    fields = config["network"] | config["in_training"] | {"dtype": dtype}
-    if "axis_name" in models.fields_of(models.MODELS[fields["name"]]):
-        fields["axis_name"] = steps.AXIS
-    return models.make(**fields)
-
-
-def make_discriminator(config: dict) -> discriminator.Discriminator:
-    """The adversary of a run's network, in its precision."""
-    _, dtype = models.PRECISIONS[config["precision"]]
-    given = {"dtype": dtype, "axis_name": steps.AXIS}
-    return models.made(
-        discriminator.Discriminator,
-        "discriminator",
-        config["discriminator"] | given,
-    )
 
 
 def warm_start(
