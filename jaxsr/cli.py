@@ -291,15 +291,10 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-class _Parser(argparse.ArgumentParser):
-    """One whose errors show arguments that no terminal can print."""
-
-    def error(self, message):
-        super().error(terminal.shown(message))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="jaxsr", description="Single-image super-resolution in JAX.")
+    parser = terminal.Parser(
+        prog="jaxsr", description="Single-image super-resolution in JAX."
+    )
     parser.add_argument(
         "--version", action="version", version=f"jaxsr {jaxsr.__version__}"
     )
