@@ -203,6 +203,11 @@ def _named(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name} cannot be read: it is empty or not an image of a known format."
         ) from None
+    except PIL.Image.DecompressionBombError as error:
+        _, reason = files.too_large(error)
+        raise ValueError(
+            f"{name} cannot be read: {reason}. Cut it into smaller images."
+        ) from error
     except Exception as error:  # damaged files make the decoders raise nearly any kind
         reason = str(error).rstrip(".")
         raise ValueError(f"{name} cannot be read: {reason}.") from error
