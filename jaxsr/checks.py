@@ -6,6 +6,8 @@ import types
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
+
 
 class Kind(NamedTuple):
     """A set of values: what they are called, and whether one is among them."""
@@ -61,8 +63,8 @@ def number(
     def holds(x):
         return (
             type(x) in (int, float)
-            # Neither infinite nor NaN, nor more than JAX can take.
-            and abs(x) < (2**31 if type(x) is int else 2**63)
+            # Neither infinite nor NaN, and within JAX's int32 and float32.
+            and abs(x) <= (2**31 - 1 if type(x) is int else FLOAT32)
             and least <= x <= most
             and above < x < below
         )

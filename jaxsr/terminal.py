@@ -16,10 +16,17 @@ def printable(text: str) -> str:
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
+class Parser(argparse.ArgumentParser):
+    """One whose errors show arguments that no terminal can print."""
+
+    def error(self, message):
+        super().error(shown(message))
+
+
 def make_safe() -> None:
     """Lets names that no terminal can print end no command, nor change a terminal.
 
-    Both commands begin with it, once logging is set up.
+    All commands begin with it, once logging is set up.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

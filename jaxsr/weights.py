@@ -116,12 +116,20 @@ def halved(model: Model) -> Model:
 
 
 def save(path: str | os.PathLike, model: Model) -> None:
-    """Writes a model; where that fails, what was at `path` before is still there."""
-    check(model)
+    """Writes a model; where that fails, what was at `path` before is still there.
+
+    Raises:
+        ValueError: for what `load` would refuse.
+    """
     path = pathlib.Path(path)
+    try:
+        card = json.dumps(model.card, allow_nan=False)
+        cards.parse(card)
+        check(model)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Cannot save {path}: {error}") from error
     flat = traverse_util.flatten_dict(model.variables, sep="/")
     tensors = {name: np.asarray(x, order="C") for name, x in flat.items()}
-    card = json.dumps(model.card, allow_nan=False)
     with files.written_whole(path) as file:
         file.write(safetensors.numpy.save(tensors, {"jaxsr": card}))
 

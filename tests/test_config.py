@@ -1,9 +1,11 @@
 """What settings may be, and that each wrong one is answered in one line."""
 
+import math
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from experiments import base, vdsr
@@ -66,6 +68,14 @@ def test_a_setting_that_cannot_be_meant_is_named_in_one_line(setting, value, mes
     with pytest.raises(ValueError, match=message) as caught:
         configs.check(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_is_one_that_jax_holds():
+    largest = float(np.finfo(np.float32).max)
+    for held in (1e30, largest, -largest, 2**31 - 1, -(2**31) + 1):
+        assert checks.number().holds(held), held
+    for other in (np.nextafter(largest, np.inf).item(), 2**31, 2**63, True, math.nan):
+        assert not checks.number().holds(other), other
 
 
 def test_settings_that_a_file_lacks_or_makes_up_are_named():

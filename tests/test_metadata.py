@@ -94,6 +94,23 @@ def test_a_header_tells_the_size_that_is_read_wherever_the_orientation_lies(
         assert again.pixels.shape == (21, 13, 3)
 
 
+@pytest.mark.parametrize(("tag", "turns"), [(None, -1), (1, 0), (8, 1)])
+def test_of_a_deep_tiff_xmp_tells_the_orientation_where_no_tag_does(
+    tmp_path, tag, turns
+):
+    path = tmp_path / "a.tif"
+    stored = np.asarray(PICTURE) * np.uint16(257)
+    tags = [(700, 1, len(XMP), XMP, True)]
+    tags += [(274, 3, 1, tag, True)] * (tag is not None)
+    tifffile.imwrite(path, stored, photometric="rgb", extratags=tags)
+    upright = np.rot90(stored, turns)
+    assert files.size_of(path) == upright.shape[:2]
+    photo, _ = files.read(path)
+    np.testing.assert_array_equal(photo.pixels, upright)
+    files.write(photo, tmp_path / "out.tif")  # which stays so
+    np.testing.assert_array_equal(files.read(tmp_path / "out.tif")[0].pixels, upright)
+
+
 @pytest.mark.parametrize("value", [0, 9, 700, 65535])
 def test_an_orientation_that_means_nothing_turns_nothing(tmp_path, value):
     exif = PIL.Image.Exif()

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 
 from jaxsr.data import fetching, sets, sources
 from jaxsr.files import reading, writing
@@ -41,6 +42,22 @@ def not_published(name, data_dir):
     entries = sets.manifest()[name]["images"]
     folder = data_dir / name
     return [e["name"] for e in entries if not fetching.is_there(folder, e)]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_an_image_of_too_many_pixels_is_left_out_with_what_to_do(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    save(tmp_path / "good.png")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((1500, 1500), np.uint16))
+    PIL.Image.new("L", (1500, 1500)).save(tmp_path / "a.png")
+    source = sources.open_source(str(tmp_path))
+    assert source.names == ("good.png",)
+    assert (
+        f"{tmp_path / name} cannot be read: it has 3 megapixels; the limit against "
+        "decompression bombs is 2. Cut it into smaller images."
+    ) in source.left_out
 
 
 def pixel_hashes(source):

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from jaxsr import cli, files, terminal
-from jaxsr.training import process
+from jaxsr.training import process, queue
 
 ESCAPED = r"\udc8e\udcca\n\x1b[31m"  # Shift-JIS, a line's end, the colour red
 NAME = os.fsdecode(b"\x8e\xca\n\x1b[31m")
@@ -74,6 +74,14 @@ def test_what_cannot_be_parsed_is_printed_safely(capsys, command, said):
     told = capsys.readouterr().err
     assert said in told and "\x1b" not in told
     assert told.splitlines()[-1].startswith("jaxsr")
+
+
+@pytest.mark.parametrize("arg", [f"--{NAME}", f"--models={NAME}"])
+def test_the_queue_prints_what_it_refuses_safely(capsys, arg):
+    with pytest.raises(SystemExit) as caught:
+        queue.main([arg])
+    told = capsys.readouterr().err + str(caught.value.code)
+    assert ESCAPED in told and "\x1b" not in told
 
 
 def test_files_of_such_names_are_upscaled(folder, capsys, caplog):

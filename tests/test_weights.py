@@ -92,6 +92,26 @@ def test_save_refuses_what_the_card_does_not_say(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"blur": 1000}, "its card's blur must be a number from 0 up to 100; got 1000"),
+        ({"step": -1}, "its card's step must be an integer .* or None; got -1"),
+        ({"scores": {"Set5": {"x2": {"psnr": 30.0}}}}, "its card's scores must be"),
+        ({"hours": float("inf")}, "Out of range float values are not JSON compliant"),
+        ({"hours": np.float32(1)}, "float32 is not JSON serializable"),
+    ],
+)
+def test_save_refuses_a_card_that_load_would(tmp_path, change, message):
+    model = make_model()
+    with pytest.raises(ValueError, match=f"Cannot save .*/x: .*{message}"):
+        weights.save(tmp_path / "x", model._replace(card=model.card | change))
+    short = {key: value for key, value in model.card.items() if key != "network"}
+    with pytest.raises(ValueError, match=r"its card lacks \['network'\]"):
+        weights.save(tmp_path / "x", model._replace(card=short))
+    assert not list(tmp_path.iterdir())
+
+
 BROKEN = {
     "a cut file": (lambda whole: whole[:-1], "not a whole .safetensors file"),
     "a cut header": (lambda whole: whole[:50], "not a whole .safetensors file"),

@@ -43,13 +43,20 @@ def upright_size(picture: PIL.Image.Image) -> tuple[int, int]:
     size = stored_size(picture)
     # Not PNG's own, which decodes the whole image.
     exif = PIL.Image.Image.getexif(picture)
-    return size[::-1] if _orientation(exif) >= 5 else size
+    tag = exif.get(PIL.ExifTags.Base.Orientation)
+    return size[::-1] if orientation(tag) >= 5 else size
 
 
-def _orientation(exif: PIL.Image.Exif) -> int:
-    """How the picture lies, as PIL.ImageOps.exif_transpose takes it: 1 to 8."""
-    value = exif.get(PIL.ExifTags.Base.Orientation, 1)
-    return int(value) if value in range(2, 9) else 1
+def orientation(tag, xmp=None) -> int:
+    """How a picture lies, as PIL.ImageOps.exif_transpose takes it: 1 to 8.
+
+    Args:
+        tag: the value of EXIF's or TIFF's tag, None where there is none.
+        xmp: counts where there is no tag; Pillow puts it into the EXIF it reads.
+    """
+    if tag is None and isinstance(xmp, bytes) and (found := ORIENTATION.search(xmp)):
+        tag = int(found[2])
+    return int(tag) if tag in range(2, 9) else 1
 
 
 def settled(exif: PIL.Image.Exif) -> tuple[PIL.Image.Exif, list[str]]:
@@ -195,5 +202,5 @@ def _is_resolution(value) -> bool:
 
 
 MEANT = {"icc_profile": lambda x: isinstance(x, bytes), "dpi": _is_resolution}
-ORIENTATION = re.compile(rb"(tiff:Orientation(?:=\"|>))[0-9]")
+ORIENTATION = re.compile(rb"(tiff:Orientation(?:=\"|>))([0-9])")
 LABELS = {"icc_profile": "colour profile", "dpi": "resolution", "xmp": "XMP"}

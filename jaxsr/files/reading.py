@@ -172,6 +172,11 @@ def named(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name} cannot be read: it is empty or not an image of a known format."
         ) from None
+    except PIL.Image.DecompressionBombError as error:
+        _, reason = too_large(error)
+        raise ValueError(
+            f"{name} cannot be read: {reason}. Cut it into smaller images."
+        ) from error
     except Exception as error:  # damaged files make the decoders raise nearly any kind
         reason = str(error).rstrip(".")
         raise ValueError(f"{name} cannot be read: {reason}.") from error
@@ -226,15 +231,23 @@ def _told(notes: list[str]):
             yield
         notes += dict.fromkeys(str(warning.message).strip(" .") for warning in caught)
     except PIL.Image.DecompressionBombError as error:
-        [pixels] = re.findall(r"\((\d+) pixels\)", str(error))
+        megapixels, reason = too_large(error)
         raise ValueError(
-            f"it has {math.ceil(int(pixels) / 1e6)} megapixels; the limit against "
-            f"decompression bombs is {PIL.Image.MAX_IMAGE_PIXELS * 2e-6:.0f}. Pass "
-            f"--max-megapixels {math.ceil(int(pixels) / 1e6)} if you trust it"
+            f"{reason}. Pass --max-megapixels {megapixels} if you trust it"
         ) from error
     except Exception as error:  # on damaged files decoders raise almost anything
         reason = error.strerror if isinstance(error, OSError) else None
         raise ValueError(f"it cannot be read as an image: {reason or error}") from error
+
+
+def too_large(error: PIL.Image.DecompressionBombError) -> tuple[int, str]:
+    """How many megapixels an image has, and that these are too many."""
+    [pixels] = re.findall(r"\((\d+) pixels\)", str(error))
+    megapixels = math.ceil(int(pixels) / 1e6)
+    return megapixels, (
+        f"it has {megapixels} megapixels; the limit against decompression bombs is "
+        f"{PIL.Image.MAX_IMAGE_PIXELS * 2e-6:.0f}"
+    )
 
 
 def _state(path):

@@ -172,7 +172,8 @@ def _simplified(page, pixels: np.ndarray, extra: list[int]):
 
 def _symmetry(page: tifffile.TiffPage) -> int:
     """The index, for `image.symmetry`, of what turns the page upright."""
-    return UPRIGHT.get(page.tags.valueof(274), 0)
+    tag, xmp = page.tags.valueof(274), page.tags.valueof(700)
+    return UPRIGHT[metadata.orientation(tag, xmp)]
 
 
 def _metadata(page: tifffile.TiffPage, notes: list[str]):

@@ -5,7 +5,6 @@ resumes: finished runs and models that have reached their goal are skipped, and 
 that is better on the validation images than the one in the package takes its place.
 """
 
-import argparse
 import importlib
 import math
 import pathlib
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 import ml_collections
 
-from jaxsr import cards, devices, weights
+from jaxsr import cards, devices, terminal, weights
 from jaxsr.data import sets
 from jaxsr.evaluation import protocol
 from jaxsr.training import config as configs
@@ -219,7 +218,7 @@ def rate(names: list[str], shipped: pathlib.Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = terminal.Parser(
         prog="python -m jaxsr.training.queue", description=__doc__.split("\n\n")[1]
     )
     parser.add_argument("names", nargs="*", help="models of the list; default: all")
@@ -245,6 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         "--take", action="store_true", help="only ship what improved so far"
     )
     args = parser.parse_args(argv)
+    terminal.make_safe()
     runs = pathlib.Path(args.runs).expanduser()
     args.shipped = args.shipped.expanduser()
     try:
@@ -255,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
         entries = _chosen(read(pathlib.Path(args.models).expanduser()), args.names)
         configs = [make_config(entry) for entry in entries]
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {terminal.printable(str(error))}")
     if args.list:
         print(table(entries, runs, args.shipped))
         return 0
