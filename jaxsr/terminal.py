@@ -35,13 +35,6 @@ def make_safe() -> None:
         handler.addFilter(_escape)  # the same function is added once
 
 
-class Parser(argparse.ArgumentParser):
-    """One whose errors show arguments that no terminal can print."""
-
-    def error(self, message):
-        super().error(shown(message))
-
-
 def _escape(record: logging.LogRecord) -> bool:
     record.msg, record.args = printable(record.getMessage()), ()
     return True

@@ -104,11 +104,13 @@ def test_of_a_deep_tiff_xmp_tells_the_orientation_where_no_tag_does(
     tags += [(274, 3, 1, tag, True)] * (tag is not None)
     tifffile.imwrite(path, stored, photometric="rgb", extratags=tags)
     upright = np.rot90(stored, turns)
-    assert files.size_of(path) == upright.shape[:2]
-    photo, _ = files.read(path)
+    assert reading.size_of(path) == upright.shape[:2]
+    photo, _ = reading.read_upright(path)
     np.testing.assert_array_equal(photo.pixels, upright)
-    files.write(photo, tmp_path / "out.tif")  # which stays so
-    np.testing.assert_array_equal(files.read(tmp_path / "out.tif")[0].pixels, upright)
+    writing.write(photo, tmp_path / "out.tif")  # which stays so
+    np.testing.assert_array_equal(
+        reading.read_upright(tmp_path / "out.tif")[0].pixels, upright
+    )
 
 
 @pytest.mark.parametrize("value", [0, 9, 700, 65535])

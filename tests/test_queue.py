@@ -82,7 +82,7 @@ def test_a_killed_queue_resumes_and_skips_what_is_done(workplace, tmp_path):
     run.send_signal(signal.SIGTERM)
     out, _ = run.communicate(timeout=120)
     assert run.returncode == 128 + signal.SIGTERM, out
-    assert "The same command goes on from there." in out
+    assert "Rerun the same command to resume." in out
     saved = max(int(path.name) for path in checkpoints.iterdir())
     listed, _ = start("--list").communicate(timeout=120)
     state, updates, validation, shipped, hours = rows(listed)["first"]

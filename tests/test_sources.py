@@ -52,7 +52,7 @@ def test_an_image_of_too_many_pixels_is_left_out_with_what_to_do(
     save(tmp_path / "good.png")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((1500, 1500), np.uint16))
     PIL.Image.new("L", (1500, 1500)).save(tmp_path / "a.png")
-    source = sources.open_source(str(tmp_path))
+    source = sets.open_source(str(tmp_path))
     assert source.names == ("good.png",)
     assert (
         f"{tmp_path / name} cannot be read: it has 3 megapixels; the limit against "
