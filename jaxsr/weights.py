@@ -18,7 +18,6 @@ import safetensors.numpy
 from flax import traverse_util
 
 from jaxsr import cards, files, image, models
-from jaxsr.models import catalog
 
 MODEL = f"model{cards.SUFFIX}"  # in a run directory
 shipped = cards.shipped
@@ -68,45 +67,6 @@ def make_card(
         "digest": digest,
     }
     return json.loads(json.dumps(card | more, allow_nan=False))
-
-
-def choose(scale: float, quality: str = "balanced") -> str:
-    """The name of the shipped model that is best at a scale, within a time budget.
-
-    By `cards.choose`. Until `python -m jaxsr.training.queue --rate` has run, it has the
-    highest PSNR on Set5, by its card, at the smallest shipped scale that is not below
-    `scale`, or at the largest one.
-
-    Args:
-        scale: by which to enlarge, fractions too.
-        quality: of `cards.QUALITIES`. Where no model is within it, the cheapest.
-
-    Raises:
-        ValueError: for another quality.
-        FileNotFoundError: where no model is shipped.
-    """
-    found = {name: cards.read(cards.path_of(name)) for name in shipped()}
-    if all("upscaling" in card for card in found.values()):
-        return cards.choose(scale, quality)
-    cards.check_quality(quality)
-    scales = {s for card in found.values() for s in card["scales"]}
-    if not scales:
-        raise FileNotFoundError("no model is shipped: give a model file or a run.")
-    served = min((s for s in scales if s >= scale), default=max(scales))
-    able = [name for name, card in found.items() if served in card["scales"]]
-    costs = {name: _multiply_adds(found[name], served) for name in able}
-    budget = max(cards.QUALITIES[quality], min(costs.values()))
-    return max(
-        (name for name in able if costs[name] <= budget),
-        key=lambda name: found[name]["scores"]["Set5"][f"x{served}"]["psnr"],
-    )
-
-
-def _multiply_adds(card: dict, scale: int) -> int:
-    """Those that a card's network takes for 1280x720 pixels at one of its scales."""
-    net = _net(card)
-    branch = scale if hasattr(net, "scales") else None
-    return catalog.cost(net, image.channels(card["color"]), scale=branch).multiply_adds
 
 
 def halved(model: Model) -> Model:

@@ -105,13 +105,6 @@ def test_a_card_is_checked_without_jax(tmp_path, monkeypatch):
         cards.read(path)
 
 
-rated = pytest.mark.skipif(
-    not all("upscaling" in cards.read(cards.path_of(n)) for n in cards.shipped()),
-    reason="the shipped models are not rated yet: jaxsr.training.queue --rate",
-)
-
-
-@rated
 @pytest.mark.parametrize("quality", cards.QUALITIES)
 @pytest.mark.parametrize("scale", protocol.SCALES)
 def test_no_shipped_model_within_the_budget_scores_higher(scale, quality):
@@ -125,14 +118,12 @@ def test_no_shipped_model_within_the_budget_scores_higher(scale, quality):
     assert chosen["multiply_adds"] <= budget and chosen["psnr"] == max(within)
 
 
-@rated
 def test_the_choice_needs_no_jax():
     code = "import sys; from jaxsr import cards; cards.choose(3, 'best')"
     code += "; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@rated
 @pytest.mark.parametrize("name", cards.shipped())
 def test_a_shipped_card_holds_quality_and_cost_at_every_scale(name):
     card = cards.read(cards.path_of(name))

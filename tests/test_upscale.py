@@ -7,7 +7,7 @@ import pytest
 from test_tiling import Branches, Counted, Shuffle, init_variables
 
 import jaxsr
-from jaxsr import image, models, weights
+from jaxsr import cards, image, models, weights
 from jaxsr.inference import upscale
 
 
@@ -186,7 +186,7 @@ def test_wrong_input_is_answered_clearly():
 
 
 def test_without_a_model_the_best_shipped_one_is_taken(monkeypatch):
-    monkeypatch.setattr(weights, "choose", lambda *asked: asked)
+    monkeypatch.setattr(cards, "choose", lambda *asked: asked)
     monkeypatch.setattr(weights, "load", {(2.5, "fast"): BICUBIC}.get)
     assert upscale.upscale(make_pixels(2, 2), 2.5, quality="fast").shape == (5, 5)
 
@@ -198,7 +198,7 @@ def test_a_model_may_be_named(monkeypatch):
 
 def test_scale_two_and_the_best_shipped_model_are_the_defaults():
     pixels = make_pixels(9, 8, 3)
-    model = weights.load(weights.choose(2))
+    model = weights.load(cards.choose(2))
     np.testing.assert_array_equal(
         upscale.upscale(pixels), upscale.upscale(pixels, 2, model)
     )

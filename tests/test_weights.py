@@ -252,58 +252,6 @@ def test_former_names_give_the_same_models(caplog):
     assert len(caplog.messages) == 3 and "srcnn_x2" not in weights.shipped()
 
 
-def ship(folder, name, network, scores, **fields):
-    """A model file whose card has these scores on Set5, scale -> dB."""
-    net = models.make(network, **fields)
-    scores = {
-        f"x{scale}": {"psnr": psnr, "ssim": 0.9} for scale, psnr in scores.items()
-    }
-    card = weights.make_card(
-        net,
-        color="y",
-        scales=[int(scale[1:]) for scale in scores],
-        trained_on="T91",
-        scores={"Set5": scores},
-    )
-    variables = net.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1]))
-    weights.save(folder / f"{name}.safetensors", weights.Model(net, variables, card))
-
-
-@pytest.mark.parametrize(
-    ("scale", "quality", "chosen"),
-    [
-        (2, "fast", "fsrcnn_x2"),
-        (2, "balanced", "srcnn_x2"),
-        (2, "best", "vdsr"),
-        (1, "balanced", "srcnn_x2"),
-        (2.5, "fast", "fsrcnn_x3"),
-        (2.5, "balanced", "fsrcnn_x3"),  # x3's are compared; the VDSR costs 600 G
-        (2.5, "best", "vdsr"),
-        (4, "fast", "vdsr"),  # nothing cheaper is for x4
-        (9, "best", "vdsr"),
-    ],
-)
-def test_the_best_shipped_model_within_the_budget_is_chosen(
-    tmp_path, monkeypatch, scale, quality, chosen
-):
-    monkeypatch.setattr(cards, "FOLDER", tmp_path)
-    ship(tmp_path, "fsrcnn_x2", "fsrcnn", {2: 36.6}, scale=2)
-    ship(tmp_path, "fsrcnn_x3", "fsrcnn", {3: 32.8}, scale=3)
-    ship(tmp_path, "srcnn_x2", "srcnn", {2: 36.7}, sides=(9, 5, 5))
-    ship(tmp_path, "vdsr", "vdsr", {2: 37.5, 3: 33.6, 4: 31.3})
-    assert weights.choose(scale, quality) == chosen
-
-
-def test_what_cannot_be_chosen_is_answered_clearly(tmp_path, monkeypatch):
-    with pytest.raises(
-        ValueError, match="one of .'fast', 'balanced', 'best'.; got 'x'"
-    ):
-        weights.choose(2, "x")
-    monkeypatch.setattr(cards, "FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match="no model is shipped"):
-        weights.choose(2)
-
-
 def test_the_card_names_network_and_fields_and_takes_json_alone():
     net = models.make("vdsr", depth=3)
     card = weights.make_card(net, **FACTS, protocol="Y")

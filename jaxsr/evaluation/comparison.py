@@ -17,7 +17,6 @@ from jaxsr import (
     image,
     metrics,
     terminal,
-    weights,
 )
 from jaxsr.evaluation import protocol
 from jaxsr.files import depth, reading, writing
@@ -72,7 +71,7 @@ def compare_file(
     columns = {"bicubic": protocol.baseline(color="rgb")}
     if hr is not None:
         hr = _cropped(hr, size, scale)
-    auto = weights.choose(scale) if upscale.AUTO in models else None
+    auto = cards.choose(scale) if upscale.AUTO in models else None
     shipped = [*columns, *cards.shipped()]
     named = [auto if name == upscale.AUTO else name for name in models]
     paths = [name for name in named if name not in shipped]

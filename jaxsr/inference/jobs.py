@@ -16,6 +16,7 @@ import tqdm
 import tqdm.contrib.logging
 
 from jaxsr import (
+    cards,
     files,
     models,
     terminal,
@@ -120,7 +121,7 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
     """The model that enlarges by a scale, and its name where it has one."""
     if isinstance(model, weights.Model):
         return model, ""
-    name = weights.choose(scale, quality) if model == upscale.AUTO else model
+    name = cards.choose(scale, quality) if model == upscale.AUTO else model
     return upscale.choose(name, scale, quality), f" ({terminal.shown(name)})"
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 
+from jaxsr import cards, weights
 from jaxsr import image as images
-from jaxsr import weights
 from jaxsr.files import depth, metadata, reading
 from jaxsr.inference import tiling
 
@@ -49,8 +49,8 @@ def upscale(
             1-bit ones come back as RGB or gray).
         scale: >= 1, fractions too.
         model: a model, or what `weights.load` takes; `AUTO` is the shipped one that
-            `weights.choose` names.
-        quality: what "auto" may take, as in `weights.choose`.
+            `cards.choose` names.
+        quality: what "auto" may take, as in `cards.choose`.
         tile: as in `tiling.stream`.
         precision: of `models.PRECISIONS`.
         ensemble: whether the network's result is the mean over the eight flips and
@@ -128,7 +128,7 @@ def choose(
     """The model that `upscale` takes."""
     if isinstance(model, weights.Model):
         return model
-    return weights.load(weights.choose(scale, quality) if model == AUTO else model)
+    return weights.load(cards.choose(scale, quality) if model == AUTO else model)
 
 
 def way(model: weights.Model, scale: float) -> str:
