@@ -18,7 +18,7 @@ from jaxsr import devices, models
 
 FILES = (pathlib.Path(__file__).parents[1] / "experiments").glob("*.py")
 # The recipe of each network's paper.
-PAPERS = sorted(p.stem for p in FILES if p.stem in models.MODELS)
+PAPERS = sorted(p.stem for p in FILES if p.stem in models.NETWORKS)
 
 
 def main():

@@ -9,7 +9,7 @@ import argparse
 import jax
 import paired
 
-from jaxsr import image, weights
+from jaxsr import image, models, weights
 from jaxsr.data import sets, sources
 from jaxsr.evaluation import protocol
 from jaxsr.inference import tiling
@@ -25,7 +25,7 @@ def psnr(model: weights.Model, source: sources.Source, precision: str) -> dict:
 
 def make_runs(model: weights.Model, scale: int, side: int) -> dict:
     """Precision -> what takes one tile of that many output pixels a side through it."""
-    branch = scale if hasattr(model.net, "scales") else None
+    branch = models.static_arguments(model.net, scale).get("scale")
     side //= tiling.enlargement(model.net, branch)
     channels = image.channels(model.card["color"])
     x = jax.random.uniform(jax.random.key(0), [1, side, side, channels])

@@ -28,7 +28,7 @@ RENAMED = {f"srcnn_x{scale}": f"srcnn_955_x{scale}" for scale in (2, 3, 4)}
 class Model(NamedTuple):
     """A trained network: `net.apply(variables, x)`.
 
-    The card holds JSON values alone: "network", its name in models.MODELS, and its
+    The card holds JSON values alone: "network", its name in models.NETWORKS, and its
     "fields"; "color", what its channels are: "y", "rgb" or "ycbcr"; "scales", the list
     of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
     -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256

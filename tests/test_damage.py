@@ -226,7 +226,7 @@ def use(model):
     lines = tables.overview({"x": model}, ["Set5", "Set14"]).splitlines()
     assert {line.count("|") for line in lines if line.startswith("|")} == {7}, lines
     for scale in model.card["scales"]:
-        tables.published(model.card, "Set5", scale)
+        tables.paper_score(model.card, "Set5", scale)
 
 
 class Models:

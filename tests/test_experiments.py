@@ -83,7 +83,7 @@ def config_of_a_run(name, folders, **settings):
     """The experiment's config for six epochs of some updates."""
     config = importlib.import_module(f"experiments.{name}").get_config()
     network, patch = config.network["name"], 40
-    if models.MODELS[network].input == "low" and config.data.plan != "pyramid":
+    if models.NETWORKS[network].cls.input == "low" and config.data.plan != "pyramid":
         patch //= max(config.data.scales)
     if network == "srcnn" and config.optim["name"] == "sgd":
         config.schedule.learning_rate = 1e-2  # of 15 million updates, 12
@@ -184,7 +184,7 @@ def test_a_name_without_more_is_the_papers_own_network(name, fields):
     config = importlib.import_module(f"experiments.{name}").get_config()
     net = models.make(**config.network)
     assert models.fields_of(net).items() >= fields.items()
-    if name in models.MODELS:
+    if name in models.NETWORKS:
         assert net == models.make(name)
 
 

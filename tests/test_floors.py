@@ -21,6 +21,7 @@ FLOORS = {
     "files": 1,
     "metrics": 1,
     "optim": 1,
+    "papers": 1,
     "perceptual": 1,
     "losses": 2,
     "models": 2,

@@ -120,7 +120,7 @@ def test_parameter_count_is_the_papers(name, fields, channels, expected):
 
 def test_every_network_has_its_rows():
     for rows in (PARAMETERS, SMALL):
-        assert {row[0] for row in rows} == set(models.MODELS)
+        assert {row[0] for row in rows} == set(models.NETWORKS)
 
 
 @pytest.mark.parametrize(("name", "fields"), SMALL)

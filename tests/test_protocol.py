@@ -279,16 +279,16 @@ def test_table_shows_lpips_where_it_was_measured():
 )
 def test_published_figures_are_found(network, fields, data, scale, expected):
     card = {"network": network, "fields": fields}
-    assert tables.published(card, data, scale) == expected
-    assert tables.published(card | {"blur": 1.6}, data, scale) is None
+    assert tables.paper_score(card, data, scale) == expected
+    assert tables.paper_score(card | {"blur": 1.6}, data, scale) is None
 
 
 def test_every_row_of_published_figures_is_there():
     figures = json.loads(
         importlib.resources.files("jaxsr").joinpath("papers.json").read_text()
     )
-    for network, rows in tables.PUBLISHED.items():
-        for row in rows:
+    for network, entry in models.NETWORKS.items():
+        for row in entry.rows:
             net = models.make(network, **row.fields)
             card = {"network": network, "fields": models.fields_of(net)} | row.trained
             for scale in row.scales or (2,):
@@ -304,7 +304,7 @@ def test_a_network_outside_the_catalogue_is_reported(monkeypatch):
     class Mine(models.VDSR):
         pass
 
-    monkeypatch.setitem(models.MODELS, "mine", Mine)
+    monkeypatch.setitem(models.NETWORKS, "mine", models.Network(Mine))
     net = Mine(depth=4, width=8)
     scores = {"own photographs": {"x2": {"psnr": 31.5, "ssim": 0.9}}}
     card = weights.make_card(

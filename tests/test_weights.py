@@ -56,7 +56,7 @@ class Toy(nn.Module):
 
 
 def test_batch_statistics_and_tuple_fields_survive(tmp_path, monkeypatch):
-    monkeypatch.setitem(models.MODELS, "toy", Toy)
+    monkeypatch.setitem(models.NETWORKS, "toy", models.Network(Toy))
     model = make_model(Toy(scales=(2, 4)))
     weights.save(tmp_path / "toy.safetensors", model)
     found = weights.load(tmp_path / "toy.safetensors")

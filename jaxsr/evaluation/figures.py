@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxsr import image, weights
 from jaxsr.evaluation import tables
-from jaxsr.models import catalog
+from jaxsr.models import cost
 
 
 def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
@@ -23,7 +23,7 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
     colors = _colors(p.name for p in points)
     scales = sorted({p.scale for p in points})
     fig = figure.Figure(figsize=(9, 3 * len(scales)), layout="constrained")
-    kinds = catalog.Cost._fields
+    kinds = cost.Cost._fields
     grid = fig.subplots(len(scales), len(kinds), squeeze=False, sharex="col")
     for row, scale in zip(grid, scales):
         for ax, kind in zip(row, kinds):

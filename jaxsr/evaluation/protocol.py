@@ -19,7 +19,7 @@ from jaxsr import (
 )
 from jaxsr.data import pairs, sources
 from jaxsr.inference import tiling, upscale
-from jaxsr.models import catalog
+from jaxsr.models import cost
 
 _Y = (
     "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
@@ -58,7 +58,7 @@ class Score(NamedTuple):
 def baseline(
     name: str = "bicubic", color: str = "y", *, blur: float = 0.0
 ) -> weights.Model:
-    """An interpolation of `models.MODELS`: a model without weights, at any scale.
+    """An interpolation of `models.NETWORKS`: a model without weights, at any scale.
 
     Args:
         name: of the interpolation.
@@ -120,7 +120,7 @@ def _restore(model, pixels, scale, **options):
     color, net = model.card["color"], model.net
     blur = model.card.get("blur", 0.0)
     x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input, blur=blur)
-    branch = scale if hasattr(net, "scales") else None
+    branch = models.static_arguments(net, scale).get("scale")
     if net.input == "low" and tiling.enlargement(net, branch) != scale:
         raise ValueError(
             f"{model.card['network']} enlarges by {net.scale}, not {scale}."
@@ -305,7 +305,7 @@ def rated(
 
     "upscaling" is scale, as "2.5" -> {"psnr", "multiply_adds"}: the mean PSNR in dB of
     `upscaled_psnr`, and the multiply-adds of the network for 1280x720 pixels so made.
-    "cost" is `catalog.facts`, and "rated_on" says how many images of what.
+    "cost" is `cost.facts`, and "rated_on" says how many images of what.
 
     Args:
         model: of any network, also for scales that are not its own.
@@ -313,7 +313,7 @@ def rated(
         scales: with few digits: images are cropped to what they divide.
     """
     net = model.net
-    cost = catalog.facts(net, image.channels(model.card["color"]))
+    costs = cost.facts(net, image.channels(model.card["color"]))
     table = {}
     for scale in scales:
         psnrs = [
@@ -323,13 +323,13 @@ def rated(
         branch = upscale.branch(net, scale)
         factor = tiling.enlargement(net, branch)
         made = (factor / scale) ** 2 if net.input == "low" else 1
-        adds = cost["multiply_adds"][str(branch or "")]
+        adds = costs["multiply_adds"][str(branch or "")]
         table[f"{scale:g}"] = {
             "psnr": float(np.mean(psnrs)),
             "multiply_adds": round(adds * made),
         }
     rated_on = f"{len(source.names)} images of {source.name}"
-    facts = {"upscaling": table, "cost": cost, "rated_on": rated_on}
+    facts = {"upscaling": table, "cost": costs, "rated_on": rated_on}
     return model._replace(card=model.card | facts)
 
 

@@ -1,6 +1,5 @@
 """Rows of scores -> tables, as Markdown and JSON."""
 
-import importlib.resources
 import itertools
 import json
 import pathlib
@@ -9,81 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsr import files, image, models, weights
+from jaxsr import files, image, models, papers, weights
 from jaxsr.data import sets
 from jaxsr.evaluation import protocol
-from jaxsr.models import catalog
+from jaxsr.models import cost
 
-TABLE2 = "SRGAN-table2"  # of Ledig et al., CVPR 2017
-
-
-class Row(NamedTuple):
-    """A row of `papers.json`, and which models are what it is about."""
-
-    name: str
-    variant: str
-    fields: dict = {}  # that differ from the network's defaults
-    scales: tuple[int, ...] = ()  # at which it is so; any where empty
-    trained: dict = {}  # "loss" and "objective" of the card
-
-
-_BASELINE = {"blocks": 16, "width": 64, "residual_scale": 1.0}
-_PYRAMIDS = {2: {"scales": (2,)}, 4: {}, 8: {"scales": (2, 4, 8), "depth": 5}}
-_PORT = {"norm": False, "bias": False, "rectified": True}
-
-# network -> its rows; of several that fit, the first is shown
-PUBLISHED = {
-    "bicubic": [
-        Row("Bicubic", "VDSR-table3", scales=(2, 3, 4)),
-        Row("Bicubic", TABLE2, scales=(4,)),
-    ],
-    "nearest": [Row("Nearest", TABLE2)],
-    "drcn": [Row("DRCN", "paper"), Row("DRCN", TABLE2)],
-    "drrn": [
-        Row("DRRN", "B1U25"),
-        Row("DRRN", "B1U9", {"units": 9}),
-        Row("DRRN", "port jt827859032 (no BN)", _PORT),
-    ],
-    "edsr": [Row("EDSR", "full"), Row("EDSR", "baseline", _BASELINE)],
-    "espcn": [
-        Row("ESPCN", "tanh (91 images)", scales=(3,)),
-        Row("ESPCN", "ReLU (91 images)", {"activation": "relu"}, (3,)),
-        Row("ESPCN", TABLE2, scales=(4,)),
-    ],
-    "fsrcnn": [
-        Row("FSRCNN", "56-12-4 (91+General-100)"),
-        Row("FSRCNN", "s 32-5-1 (91+General-100)", catalog.FSRCNN_S),
-    ],
-    "lapsrn": [
-        *(Row("LapSRN", "own-scale model", f, (s,)) for s, f in _PYRAMIDS.items()),
-        Row("LapSRN", "8x model read at x2/x4", _PYRAMIDS[8], (2, 4)),
-    ],
-    "mdsr": [Row("MDSR", "full"), Row("MDSR", "baseline", {"blocks": 16})],
-    "ms_lapsrn": [Row("MS-LapSRN", f"D5R{r}", {"recursions": r}) for r in (8, 5, 2)],
-    "red": [
-        Row("RED", "RED30"),
-        Row("RED", "RED20", {"depth": 20}),
-        Row("RED", "RED10", {"depth": 10, "skip_every": 0}),
-    ],
-    "srcnn": [
-        Row("SRCNN", "9-1-5 (91 images)"),
-        Row("SRCNN", "9-3-5 (ImageNet)", {"sides": (9, 3, 5)}),
-        Row("SRCNN", "9-5-5 (VDSR-table3)", {"sides": (9, 5, 5)}),
-        Row("SRCNN", TABLE2, scales=(4,)),
-    ],
-    "srdensenet": [Row("SRDenseNet", "All")],
-    "srresnet": [
-        Row(name, variant, {}, (4,), {"objective": objective, "loss": loss})
-        for name, objective in (("SRResNet", "supervised"), ("SRGAN", "adversarial"))
-        for variant, loss in (
-            ("MSE", "mse"),
-            ("VGG22", "vgg conv2_2"),
-            ("VGG54", "vgg conv5_4"),
-        )
-        if (name, variant) != ("SRResNet", "VGG54")
-    ],
-    "vdsr": [Row("VDSR", "paper-table3")],
-}
 # Fields by which no row is told: what a paper leaves open, or has at every scale.
 OPEN = {
     *("scale", "dtype", "axis_name", "frozen", "mean"),
@@ -91,20 +20,20 @@ OPEN = {
 }
 
 
-def rows_of(card: dict, scale: int) -> list[Row]:
-    """The rows of `PUBLISHED` that are about a model as it is used at a scale.
+def rows_of(card: dict, scale: int) -> list[models.Row]:
+    """The rows of `models.NETWORKS` that are about a model as it is used at a scale.
 
     None where its network is not the paper's to the letter, or it is measured on other
     degraded images: no row is better than a wrong one.
     """
-    rows = PUBLISHED.get(card["network"], [])
-    if not rows or card.get("blur"):
+    network = models.NETWORKS.get(card["network"])
+    if network is None or card.get("blur"):
         return []
-    defaults = models.fields_of(models.MODELS[card["network"]])
+    defaults = models.fields_of(network.cls)
     fields = _comparable(defaults | card["fields"])
     return [
         row
-        for row in rows
+        for row in network.rows
         if scale in (row.scales or (scale,))
         and fields == _comparable(defaults | row.fields)
         and all(card.get(key) == value for key, value in row.trained.items())
@@ -119,25 +48,20 @@ def _comparable(fields):
     }
 
 
-def published(card: dict, data: str, scale: int) -> tuple[float, float | None] | None:
+def paper_score(card: dict, data: str, scale: int) -> tuple[float, float | None] | None:
     """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
     row = _row_of(card, scale)
     known = data in sets.SETS and sets.SETS[data].split == "test"
     if row is None or not known:  # the name of a folder tells nothing
         return None
-    score = _published(row, data, scale)
+    score = papers.score(row.name, row.variant, data, scale)
     return None if score is None else (score["psnr"], score["ssim"])
 
 
 def _row_of(card, scale):
     """The first of `rows_of` but those that the SRGAN paper quotes, or None."""
-    rows = [row for row in rows_of(card, scale) if row.variant != TABLE2]
+    rows = [row for row in rows_of(card, scale) if row.variant != models.TABLE2]
     return rows[0] if rows else None
-
-
-def _published(row, data, scale):
-    text = importlib.resources.files("jaxsr").joinpath("papers.json").read_text()
-    return json.loads(text)[row.name][row.variant].get(data, {}).get(f"x{scale}")
 
 
 def table(scores: Iterable[protocol.Score], card: dict) -> str:
@@ -155,7 +79,7 @@ def table(scores: Iterable[protocol.Score], card: dict) -> str:
     for data, scale in dict.fromkeys(key[:2] for key in means):
         cells = [means.get((data, scale, label)) for label in labels]
         values = [None if s is None else (s.psnr, s.ssim, s.lpips) for s in cells]
-        values.append(published(card, data, scale))
+        values.append(paper_score(card, data, scale))
         lines.append([data, f"x{scale}", *map(_cell, values)])
     return "\n".join(map(_line, lines))
 
@@ -195,11 +119,11 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
 
 # The rows of the tables 1 and 2 of the SRGAN paper, as in `papers.json`.
 PERCEPTUAL = (
-    *(("Nearest", TABLE2), ("Bicubic", TABLE2), ("SRCNN", TABLE2)),
-    *(("SelfExSR", TABLE2), ("DRCN", TABLE2), ("ESPCN", TABLE2)),
+    *(("Nearest", models.TABLE2), ("Bicubic", models.TABLE2), ("SRCNN", models.TABLE2)),
+    *(("SelfExSR", models.TABLE2), ("DRCN", models.TABLE2), ("ESPCN", models.TABLE2)),
     *(("SRResNet", loss) for loss in ("MSE", "VGG22")),
     *(("SRGAN", loss) for loss in ("MSE", "VGG22", "VGG54")),
-    ("HR", TABLE2),
+    ("HR", models.TABLE2),
 )
 DAALA = (
     "The SRGAN paper's SSIM is that of the program daala, which differs from ours: "
@@ -221,11 +145,14 @@ def perceptual(named: dict[str, weights.Model], data: Sequence[str]) -> str:
     """
     header = ["network", "ours", *(f"{d}{of}" for d in data for of in ("", ", paper"))]
     lines = [header, ["---"] * len(header)]
-    for row in itertools.starmap(Row, PERCEPTUAL):
+    for row in itertools.starmap(models.Row, PERCEPTUAL):
         name, scores = _best_of(row, named)
-        line = [f"{row.name} {row.variant}".removesuffix(f" {TABLE2}"), name]
+        line = [f"{row.name} {row.variant}".removesuffix(f" {models.TABLE2}"), name]
         for d in data:
-            ours, paper = scores.get(d, {}).get("x4"), _published(row, d, 4)
+            ours, paper = (
+                scores.get(d, {}).get("x4"),
+                papers.score(row.name, row.variant, d, 4),
+            )
             line.append(_cell(ours and (ours["psnr"], ours["ssim"], ours.get("lpips"))))
             both = _cell(paper and (paper["psnr"], paper["ssim"]))
             line.append(f"{both} / {paper['mos']:.2f}" if paper else both)
@@ -248,7 +175,7 @@ class Point(NamedTuple):
 
     name: str
     scale: int
-    cost: catalog.Cost
+    cost: cost.Cost
     ours: list[dict | None]
     papers: list[float | None]
     beaten: str = ""  # by which model of another scale, see `_beaten_by`
@@ -256,22 +183,20 @@ class Point(NamedTuple):
 
 def points(named, data):
     for name, (net, _, card) in named.items():
-        counted = card.get("cost") or catalog.facts(net, image.channels(card["color"]))
+        counted = card.get("cost") or cost.facts(net, image.channels(card["color"]))
         for scale in card["scales"]:
             adds = counted["multiply_adds"]
-            cost = catalog.Cost(
-                counted["parameters"], adds.get(str(scale), adds.get(""))
-            )
-            papers = [published(card, d, scale) or [None] for d in data]
-            papers = [score[0] for score in papers]
+            own = cost.Cost(counted["parameters"], adds.get(str(scale), adds.get("")))
+            printed = [paper_score(card, d, scale) or [None] for d in data]
+            theirs = [score[0] for score in printed]
             ours = [card["scores"].get(d, {}).get(f"x{scale}") for d in data]
             beaten = _beaten_by(name, scale, named)
-            yield Point(name, scale, cost, ours, papers, beaten)
+            yield Point(name, scale, own, ours, theirs, beaten)
             if ensemble := card.get("ensemble"):
-                cost = cost._replace(multiply_adds=8 * cost.multiply_adds)
+                own = own._replace(multiply_adds=8 * own.multiply_adds)
                 ours = [ensemble.get(d, {}).get(f"x{scale}") for d in data]
-                papers = [None] * len(data)
-                yield Point(f"{name}+", scale, cost, ours, papers)
+                theirs = [None] * len(data)
+                yield Point(f"{name}+", scale, own, ours, theirs)
 
 
 def _beaten_by(name, scale, named):
@@ -284,13 +209,13 @@ def _beaten_by(name, scale, named):
     rows = {other: t[str(scale)] for other, t in tables.items() if str(scale) in t}
     if name not in rows:
         return ""
-    cost = rows[name]["multiply_adds"]
+    adds = rows[name]["multiply_adds"]
     # Those as cheap -> PSNR, of this scale and of others.
     here, elsewhere = (
         {
             other: row["psnr"]
             for other, row in rows.items()
-            if row["multiply_adds"] <= cost
+            if row["multiply_adds"] <= adds
             and (scale in named[other].card["scales"]) == of_scale
         }
         for of_scale in (True, False)

@@ -68,12 +68,7 @@ def enlargement(net: nn.Module, scale: int | None = None) -> int:
     """How many output pixels a network makes of an input pixel along a side."""
     if net.input == "interpolated":
         return 1
-    scales = getattr(net, "scales", None)
-    if scales is None:
-        return net.scale
-    if scale not in scales:
-        raise ValueError(f"scale must be one of {sorted(scales)}; got {scale}.")
-    return scale
+    return models.static_arguments(net, scale).get("scale") or net.scale
 
 
 @functools.lru_cache(maxsize=32)

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import scipy.ndimage
 
-from jaxsr import cards, weights
+from jaxsr import cards, models, weights
 from jaxsr import image as images
 from jaxsr.files import depth, metadata, reading
 from jaxsr.inference import tiling
@@ -297,10 +297,9 @@ def to_size(
 
 def branch(net: nn.Module, wanted: float) -> int | None:
     """The scale to ask of a network of several: the next >= wanted, or the largest."""
-    scales = getattr(net, "scales", None)
-    if scales is None:
+    if not models.is_multiscale(net):
         return None
-    return min((s for s in scales if s >= wanted), default=max(scales))
+    return min((s for s in net.scales if s >= wanted), default=max(net.scales))
 
 
 def _network_channels(x: np.ndarray, color: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The networks, one file each, and the table of their names.
+"""The networks, one file each, and the table of their names, papers and variants.
 
 A network is a Flax module whose class says, as `input`, what it takes: "interpolated"
 (the bicubic-enlarged image, any scale) or "low" (the low-resolution image, enlarged by
@@ -10,6 +10,7 @@ import dataclasses
 import math
 import types
 import typing
+from typing import NamedTuple
 
 import flax.linen as nn
 
@@ -30,10 +31,10 @@ from jaxsr.models.vdsr import VDSR
 
 
 def make(name: str, **fields) -> nn.Module:
-    """The network of that name in `MODELS`, its paper's but for `fields`."""
-    if name not in MODELS:
-        raise ValueError(f"network must be one of {sorted(MODELS)}; got {name!r}.")
-    return made(MODELS[name], name, fields)
+    """The network of that name in `NETWORKS`, its paper's but for `fields`."""
+    if name not in NETWORKS:
+        raise ValueError(f"network must be one of {sorted(NETWORKS)}; got {name!r}.")
+    return made(NETWORKS[name].cls, name, fields)
 
 
 def made(cls: type[nn.Module], name: str, fields: dict) -> nn.Module:
@@ -73,12 +74,12 @@ def check_precision(name: str) -> None:
 
 
 def name_of(net: nn.Module) -> str:
-    """The name of a network in `MODELS`."""
-    for name, cls in MODELS.items():
-        if type(net) is cls:
+    """The name of a network in `NETWORKS`."""
+    for name, network in NETWORKS.items():
+        if type(net) is network.cls:
             return name
     raise ValueError(
-        f"network must be one of {sorted(MODELS)}; got {type(net).__name__}."
+        f"network must be one of {sorted(NETWORKS)}; got {type(net).__name__}."
     )
 
 
@@ -87,6 +88,24 @@ def scales_of(net: nn.Module) -> tuple[int, ...] | None:
     if getattr(net, "input", "interpolated") != "low":
         return None
     return getattr(net, "scales", None) or (net.scale,)
+
+
+def is_multiscale(net: nn.Module | type[nn.Module]) -> bool:
+    """Whether a network is told its scale when it is called, as `scale`."""
+    return hasattr(net, "scales")
+
+
+def static_arguments(net: nn.Module, scale: int | None) -> dict:
+    """What a call of the network needs besides its image, at one of its scales.
+
+    Raises:
+        ValueError: where the network has several scales, and this is none of them.
+    """
+    if not is_multiscale(net):
+        return {}
+    if scale not in net.scales:
+        raise ValueError(f"scale must be one of {sorted(net.scales)}; got {scale}.")
+    return {"scale": scale}
 
 
 def fields_of(net: nn.Module | type[nn.Module]) -> dict:
@@ -119,22 +138,167 @@ PRECISIONS = {
     "tf32": ("tensorfloat32", "float32"),
 }
 
-MODELS = {
-    "bicubic": Bicubic,
-    "bilinear": Bilinear,
-    "drcn": DRCN,
-    "drrn": DRRN,
-    "edsr": EDSR,
-    "espcn": ESPCN,
-    "fsrcnn": FSRCNN,
-    "lanczos": Lanczos,
-    "lapsrn": LapSRN,
-    "mdsr": MDSR,
-    "ms_lapsrn": MSLapSRN,
-    "nearest": Nearest,
-    "red": RED,
-    "srcnn": SRCNN,
-    "srdensenet": SRDenseNet,
-    "srresnet": SRResNet,
-    "vdsr": VDSR,
+
+class Row(NamedTuple):
+    """Scores in `papers.json` that are those of some variant of a network."""
+
+    name: str
+    variant: str
+    fields: dict = {}  # that differ from the network's defaults
+    scales: tuple[int, ...] = ()  # at which it is so; any where empty
+    trained: dict = {}  # "loss" and "objective" of the card
+
+
+class Network(NamedTuple):
+    """An entry of `NETWORKS`."""
+
+    cls: type[nn.Module]
+    paper: str = "-"
+    color: str = "y"  # that the paper trains on: "y" or "rgb"
+    variants: tuple[dict, ...] = ({},)  # the paper's: fields that differ from defaults
+    rows: tuple[Row, ...] = ()  # of several that fit, the first is shown
+
+
+TABLE2 = "SRGAN-table2"  # of Ledig et al., CVPR 2017
+_EDSR_BASELINE = {"blocks": 16, "width": 64, "residual_scale": 1.0}
+_FSRCNN_S = {"width": 32, "narrow": 5, "depth": 1}
+_PYRAMIDS = {2: {"scales": (2,)}, 4: {"scales": (2, 4)}}
+_PYRAMIDS[8] = {"scales": (2, 4, 8), "depth": 5}
+_DRRN_PORT = {"norm": False, "bias": False}
+
+NETWORKS = {
+    "nearest": Network(Nearest, rows=(Row("Nearest", TABLE2),)),
+    "bilinear": Network(Bilinear),
+    "bicubic": Network(
+        Bicubic,
+        "Keys, TASSP 1981",
+        rows=(
+            Row("Bicubic", "VDSR-table3", scales=(2, 3, 4)),
+            Row("Bicubic", TABLE2, scales=(4,)),
+        ),
+    ),
+    "lanczos": Network(Lanczos, "Duchon, JAM 1979"),
+    "srcnn": Network(
+        SRCNN,
+        "Dong et al., TPAMI 2016",
+        variants=tuple({"sides": (9, side, 5)} for side in (1, 3, 5)),
+        rows=(
+            Row("SRCNN", "9-1-5 (91 images)"),
+            Row("SRCNN", "9-3-5 (ImageNet)", {"sides": (9, 3, 5)}),
+            Row("SRCNN", "9-5-5 (VDSR-table3)", {"sides": (9, 5, 5)}),
+            Row("SRCNN", TABLE2, scales=(4,)),
+        ),
+    ),
+    "fsrcnn": Network(
+        FSRCNN,
+        "Dong et al., ECCV 2016",
+        variants=tuple(
+            {"scale": s, **small} for small in ({}, _FSRCNN_S) for s in (2, 3, 4)
+        ),
+        rows=(
+            Row("FSRCNN", "56-12-4 (91+General-100)"),
+            Row("FSRCNN", "s 32-5-1 (91+General-100)", _FSRCNN_S),
+        ),
+    ),
+    "espcn": Network(
+        ESPCN,
+        "Shi et al., CVPR 2016",
+        variants=tuple({"scale": s} for s in (2, 3, 4)),
+        rows=(
+            Row("ESPCN", "tanh (91 images)", scales=(3,)),
+            Row("ESPCN", "ReLU (91 images)", {"activation": "relu"}, (3,)),
+            Row("ESPCN", TABLE2, scales=(4,)),
+        ),
+    ),
+    "vdsr": Network(
+        VDSR,
+        "Kim et al., CVPR 2016",
+        variants=({}, {"residual": False}),
+        rows=(Row("VDSR", "paper-table3"),),
+    ),
+    "drcn": Network(
+        DRCN,
+        "Kim et al., CVPR 2016",
+        rows=(Row("DRCN", "paper"), Row("DRCN", TABLE2)),
+    ),
+    "red": Network(
+        RED,
+        "Mao et al., NIPS 2016",
+        variants=({"depth": 10, "skip_every": 0}, {"depth": 20}, {"depth": 30}),
+        rows=(
+            Row("RED", "RED30"),
+            Row("RED", "RED20", {"depth": 20}),
+            Row("RED", "RED10", {"depth": 10, "skip_every": 0}),
+        ),
+    ),
+    "drrn": Network(
+        DRRN,
+        "Tai et al., CVPR 2017",
+        variants=({"units": 9}, {"units": 25}, {"units": 25, **_DRRN_PORT}),
+        rows=(
+            Row("DRRN", "B1U25"),
+            Row("DRRN", "B1U9", {"units": 9}),
+            Row(
+                "DRRN",
+                "port jt827859032 (no BN)",
+                {**_DRRN_PORT, "rectified": True},
+            ),
+        ),
+    ),
+    "lapsrn": Network(
+        LapSRN,
+        "Lai et al., CVPR 2017",
+        variants=tuple(_PYRAMIDS.values()),
+        rows=(
+            *(Row("LapSRN", "own-scale model", f, (s,)) for s, f in _PYRAMIDS.items()),
+            Row("LapSRN", "8x model read at x2/x4", _PYRAMIDS[8], (2, 4)),
+        ),
+    ),
+    "ms_lapsrn": Network(
+        MSLapSRN,
+        "Lai et al., TPAMI 2018",
+        variants=tuple({"recursions": r} for r in (2, 5, 8)),
+        rows=tuple(Row("MS-LapSRN", f"D5R{r}", {"recursions": r}) for r in (8, 5, 2)),
+    ),
+    "srdensenet": Network(
+        SRDenseNet,
+        "Tong et al., ICCV 2017",
+        variants=tuple({"features": f} for f in ("h", "hl", "all")),
+        rows=(Row("SRDenseNet", "All"),),
+    ),
+    "srresnet": Network(
+        SRResNet,
+        "Ledig et al., CVPR 2017",
+        "rgb",
+        variants=({"scale": 2}, {"scale": 4}),
+        rows=tuple(
+            Row(name, variant, {}, (4,), {"objective": objective, "loss": loss})
+            for name, objective in (
+                ("SRResNet", "supervised"),
+                ("SRGAN", "adversarial"),
+            )
+            for variant, loss in (
+                ("MSE", "mse"),
+                ("VGG22", "vgg conv2_2"),
+                ("VGG54", "vgg conv5_4"),
+            )
+            if (name, variant) != ("SRResNet", "VGG54")
+        ),
+    ),
+    "edsr": Network(
+        EDSR,
+        "Lim et al., CVPRW 2017",
+        "rgb",
+        variants=tuple(
+            {"scale": s, **fields} for fields in (_EDSR_BASELINE, {}) for s in (2, 3, 4)
+        ),
+        rows=(Row("EDSR", "full"), Row("EDSR", "baseline", _EDSR_BASELINE)),
+    ),
+    "mdsr": Network(
+        MDSR,
+        "Lim et al., CVPRW 2017",
+        "rgb",
+        variants=({"blocks": 16}, {}),
+        rows=(Row("MDSR", "full"), Row("MDSR", "baseline", {"blocks": 16})),
+    ),
 }

@@ -41,7 +41,7 @@ SETTINGS = {
     "epochs": (80.0, checks.number(above=0)),  # length of the run; fractions are fine
     # The second is of NVIDIA, the third that of activations.
     "precision": ("float32", checks.one_of(["float32", "tf32", "bfloat16"])),
-    # A name of jaxsr.models.MODELS and the fields that differ from the paper's.
+    # A name of jaxsr.models.NETWORKS and the fields that differ from the paper's.
     "network": ({"name": "vdsr"}, _DICTIONARY),
     "in_training": ({}, _DICTIONARY),  # fields that differ while it is trained
     "color": ("y", checks.one_of(image.CHANNELS)),

@@ -121,7 +121,8 @@ def make_optimizer(config: dict, epoch: int):
         epochs=config["epochs"],
     )
     tx = choose(optim.OPTIMIZERS, "optim", config["optim"], schedule)
-    if hasattr(models.MODELS[config["network"]["name"]], "scales"):
+    net = models.NETWORKS[config["network"]["name"]].cls
+    if models.is_multiscale(net):
         tx = optim.skip_unused(tx)
     if config["plateau"]:
         try:
@@ -203,7 +204,7 @@ def _in_training(config: dict) -> nn.Module:
     """The network of a run as it is trained, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
     fields = config["network"] | config["in_training"] | {"dtype": dtype}
-    if "axis_name" in models.fields_of(models.MODELS[fields["name"]]):
+    if "axis_name" in models.fields_of(models.NETWORKS[fields["name"]].cls):
         fields["axis_name"] = steps.AXIS
     return models.make(**fields)
 

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxsr import image
+from jaxsr import image, models
 from jaxsr.models import blocks
 
 Objective = Callable[[dict, dict, jax.Array], tuple[jax.Array, dict]]
@@ -110,7 +110,7 @@ def apply(
 ) -> tuple[Any, dict]:
     """(what the network gives in training, its new batch statistics)."""
     static = {}
-    if hasattr(net, "scales"):
+    if models.is_multiscale(net):
         static["scale"] = batch["hr"].shape[1] // batch["lr"].shape[1]
     if "batch_stats" not in variables:
         return net.apply(variables, batch["lr"], method=method, **static), {}

@@ -271,7 +271,11 @@ def warm_start(
     if isinstance(net, srresnet.SRResNet) and isinstance(model.net, edsr.EDSR):
         theirs = srresnet.from_edsr(model.net, model.variables)
         model = model._replace(variables=theirs)
-    other = getattr(model.net, "scale", None) != getattr(net, "scale", None)
+    ours, their = (
+        None if models.is_multiscale(n) else models.scales_of(n)
+        for n in (net, model.net)
+    )
+    other = ours != their
     flat = traverse_util.flatten_dict(variables, sep="/")
     theirs = traverse_util.flatten_dict(model.variables, sep="/")
     taken = {

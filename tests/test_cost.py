@@ -5,7 +5,7 @@ import json
 import pytest
 
 from jaxsr import image, models
-from jaxsr.models import catalog
+from jaxsr.models import cost
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ from jaxsr.models import catalog
 )
 def test_multiply_adds_are_those_of_the_literature(name, fields, printed):
     net = models.make(name, **fields)
-    cost = catalog.cost(net, 1, scale=2 if hasattr(net, "scales") else None)
-    assert cost.multiply_adds / 1e9 == pytest.approx(
+    found = cost.count(net, 1, scale=2 if models.is_multiscale(net) else None)
+    assert found.multiply_adds / 1e9 == pytest.approx(
         printed, rel=0.02 if name == "fsrcnn" else 1e-3
     )
 
 
 def test_every_network_is_listed_with_its_defaults_or_variants():
-    assert set(catalog.CATALOG) == set(models.MODELS)
-    for name, entry in catalog.CATALOG.items():
+    assert set(models.NETWORKS) == set(models.NETWORKS)
+    for name, entry in models.NETWORKS.items():
         assert entry.color in image.CHANNELS
         assert entry.variants
         for fields in entry.variants:
@@ -45,19 +45,19 @@ FAST = ("bicubic", "espcn", "fsrcnn", "srcnn")
     "name",
     [
         name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-        for name in catalog.CATALOG
+        for name in models.NETWORKS
     ],
 )
 def test_the_file_of_costs_is_what_the_networks_cost(name):
-    assert json.loads(catalog.FILE.read_text())[name] == catalog.listed(name)
+    assert json.loads(cost.FILE.read_text())[name] == cost.listed(name)
 
 
 def test_the_file_of_costs_lists_the_catalogs_variants():
-    file = json.loads(catalog.FILE.read_text())
-    assert list(file) == list(catalog.CATALOG)
-    for name, entry in catalog.CATALOG.items():
+    file = json.loads(cost.FILE.read_text())
+    assert list(file) == list(models.NETWORKS)
+    for name, entry in models.NETWORKS.items():
         assert [row["fields"] for row in file[name]["variants"]] == json.loads(
             json.dumps(entry.variants)
         )
-        defaults = models.fields_of(models.MODELS[name])
+        defaults = models.fields_of(models.NETWORKS[name].cls)
         assert file[name]["defaults"] == json.loads(json.dumps(defaults))

@@ -1,7 +1,7 @@
 """What each network costs, and the variants that its paper has.
 
-Counting takes seconds, so `jaxsr models` reads what `python -m jaxsr.models.catalog`
-has written to networks.json, to be run again where `CATALOG` or a network changes.
+Counting takes seconds, so `jaxsr models` reads what `python -m jaxsr.models.cost`
+has written to networks.json, to be run again where a network or its variants change.
 """
 
 import json
@@ -17,14 +17,6 @@ from jaxsr import image, models
 from jaxsr.models import blocks
 
 
-class Entry(NamedTuple):
-    """A row of `CATALOG`."""
-
-    paper: str
-    color: str  # that the paper trains on: "y" or "rgb"
-    variants: tuple[dict, ...]  # fields that differ from the default
-
-
 class Cost(NamedTuple):
     """What a network takes, whatever its weights."""
 
@@ -32,7 +24,7 @@ class Cost(NamedTuple):
     multiply_adds: int  # of its convolutions, for one image
 
 
-def cost(
+def count(
     net: nn.Module,
     channels: int,
     *,
@@ -51,11 +43,11 @@ def cost(
         size: (height, width) in pixels.
         scale: one of `net.scales`, where it has several.
     """
-    static = {"scale": scale} if scale else {}
-    factor = scale or getattr(net, "scale", 1)
+    static = models.static_arguments(net, scale)
+    factor = scale or min(models.scales_of(net) or [1])
     total = 0
 
-    def count(call, args, kwargs, context):
+    def counted(call, args, kwargs, context):
         nonlocal total
         out = call(*args, **kwargs)
         if context.method_name == "__call__" and isinstance(context.module, KINDS):
@@ -68,7 +60,7 @@ def cost(
 
     lr = jax.ShapeDtypeStruct((1, *(n // factor for n in size), channels), jnp.float32)
     variables = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), lr)
-    with nn.intercept_methods(count):
+    with nn.intercept_methods(counted):
         jax.eval_shape(lambda v, x: net.apply(v, x, **static), variables, lr)
     leaves = jax.tree.leaves(variables.get("params", {}))
     return Cost(sum(x.size for x in leaves), total)
@@ -77,8 +69,8 @@ def cost(
 def by_scale(net: nn.Module, channels: int) -> dict[int | None, Cost]:
     """The cost at each scale of a network of several, else under None."""
     return {
-        scale: cost(net, channels, scale=scale)
-        for scale in getattr(net, "scales", [None])
+        scale: count(net, channels, scale=scale)
+        for scale in (net.scales if models.is_multiscale(net) else [None])
     }
 
 
@@ -98,14 +90,14 @@ def facts(net: nn.Module, channels: int) -> dict:
 
 
 def listed(name: str) -> dict:
-    """What `FILE` holds of a network of `CATALOG`: its defaults and its variants."""
-    entry = CATALOG[name]
+    """What `FILE` holds of a network: its defaults and its variants."""
+    entry = models.NETWORKS[name]
     variants = [
         {"fields": fields}
         | facts(models.make(name, **fields), image.channels(entry.color))
         for fields in entry.variants
     ]
-    defaults = models.fields_of(models.MODELS[name])
+    defaults = models.fields_of(models.NETWORKS[name].cls)
     row = {"paper": entry.paper, "defaults": defaults, "variants": variants}
     return json.loads(json.dumps(row))
 
@@ -113,63 +105,7 @@ def listed(name: str) -> dict:
 FILE = pathlib.Path(__file__).parent / "networks.json"
 KINDS = (nn.Conv, blocks.ConvTranspose)
 
-_BASELINE = {"blocks": 16, "width": 64, "residual_scale": 1.0}
-FSRCNN_S = {"width": 32, "narrow": 5, "depth": 1}
-
-# network -> its paper and variants
-CATALOG = {
-    "nearest": Entry("-", "y", ({},)),
-    "bilinear": Entry("-", "y", ({},)),
-    "bicubic": Entry("Keys, TASSP 1981", "y", ({},)),
-    "lanczos": Entry("Duchon, JAM 1979", "y", ({},)),
-    "srcnn": Entry(
-        "Dong et al., TPAMI 2016",
-        "y",
-        tuple({"sides": (9, side, 5)} for side in (1, 3, 5)),
-    ),
-    "fsrcnn": Entry(
-        "Dong et al., ECCV 2016",
-        "y",
-        tuple({"scale": s, **small} for small in ({}, FSRCNN_S) for s in (2, 3, 4)),
-    ),
-    "espcn": Entry(
-        "Shi et al., CVPR 2016", "y", tuple({"scale": s} for s in (2, 3, 4))
-    ),
-    "vdsr": Entry("Kim et al., CVPR 2016", "y", ({}, {"residual": False})),
-    "drcn": Entry("Kim et al., CVPR 2016", "y", ({},)),
-    "red": Entry(
-        "Mao et al., NIPS 2016",
-        "y",
-        ({"depth": 10, "skip_every": 0}, {"depth": 20}, {"depth": 30}),
-    ),
-    "drrn": Entry(
-        "Tai et al., CVPR 2017",
-        "y",
-        ({"units": 9}, {"units": 25}, {"units": 25, "norm": False, "bias": False}),
-    ),
-    "lapsrn": Entry(
-        "Lai et al., CVPR 2017",
-        "y",
-        ({"scales": (2,)}, {"scales": (2, 4)}, {"scales": (2, 4, 8), "depth": 5}),
-    ),
-    "ms_lapsrn": Entry(
-        "Lai et al., TPAMI 2018", "y", tuple({"recursions": r} for r in (2, 5, 8))
-    ),
-    "srdensenet": Entry(
-        "Tong et al., ICCV 2017",
-        "y",
-        tuple({"features": f} for f in ("h", "hl", "all")),
-    ),
-    "srresnet": Entry("Ledig et al., CVPR 2017", "rgb", ({"scale": 2}, {"scale": 4})),
-    "edsr": Entry(
-        "Lim et al., CVPRW 2017",
-        "rgb",
-        tuple({"scale": s, **fields} for fields in (_BASELINE, {}) for s in (2, 3, 4)),
-    ),
-    "mdsr": Entry("Lim et al., CVPRW 2017", "rgb", ({"blocks": 16}, {})),
-}
-
 
 if __name__ == "__main__":
-    text = json.dumps({name: listed(name) for name in CATALOG}, indent=1)
+    text = json.dumps({name: listed(name) for name in models.NETWORKS}, indent=1)
     FILE.write_text(text + "\n")
