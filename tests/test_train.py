@@ -181,7 +181,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(
         assert code == -number
     else:
         assert code == 128 + number, rest
-        assert "The same command goes on" in rest
+        assert "Rerun the same command to resume" in rest
     again = run(folders, tmp_path, **LONG)
     assert again.returncode == 0, again.stdout + again.stderr
     done = int(re.search(r"(\d+) of them done", again.stdout)[1])
