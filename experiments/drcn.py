@@ -8,6 +8,8 @@ loss: the paper has none, and that of VDSR, by the same authors, is added. It bo
 norm, where VDSR's text bounds each value; vdsr.py says why, and where theta is from.
 The rate falls after five epochs without a lower validation error, as far as 1e-6, where
 the paper stops.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

@@ -8,6 +8,8 @@ slowed. The smaller network is drrn_b1u9.py.
 
 The clip bounds the norm of the whole gradient, by 0.01 over the current rate: that is
 what the authors' solver says, and what their Caffe does. Here theta is the authors'.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

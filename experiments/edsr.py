@@ -5,7 +5,9 @@
 x3 and x4 start from it, but for the layers that enlarge: --config.start=runs/edsr
 --config.network.scale=4 --config.data.scales="(4,)". The full network is
 network.blocks=32, network.width=256 and network.residual_scale=0.1. The paper trains on
-DIV2K; here on all that is at hand, or data.name=tfds:div2k.
+DIV2K; here on all available images, or data.name=tfds:div2k.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

@@ -9,6 +9,8 @@ fsrcnn_general.py. Another scale trains only the deconvolution: fsrcnn_transfer.
 
 The rate is a tenth of the paper's 1e-3, as in a Caffe port's solver: on the loss that
 Caffe sums over the pixels 1e-3 diverges within six updates.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

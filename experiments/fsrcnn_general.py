@@ -1,6 +1,8 @@
 """FSRCNN x3, second stage as in the paper: General100 too, at half the rates.
 
 python -m jaxsr.main --config experiments/fsrcnn_general.py
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import fsrcnn

@@ -4,6 +4,8 @@
 
 As in the authors' scripts 14x14 pixels become 19x19. For x4, 10x10 become 21x21:
 --config.network.scale=4 --config.data.scales="(4,)" --config.data.patch=10.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import fsrcnn

@@ -5,6 +5,8 @@
 The low resolution is cut from the whole image's, where the authors reduce the crop. All
 crops of a batch are flipped and turned the same way. The weight decay is the 5e-4 that
 acts in their code (their options say 1e-4).
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

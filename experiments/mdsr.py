@@ -4,6 +4,8 @@
 
 The branches that a batch does not use stay as they are. The full network is
 network.blocks=80.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

@@ -6,6 +6,8 @@ The thirds are three batches of one scale, whose gradients are averaged into one
 so an epoch is the authors' 1000 updates. Rate, batch and length are those recorded with
 their D5R8 weights; the gradient clipping of 1000 recorded there, of unknown kind, is
 left out. The rest is LapSRN's.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import lapsrn

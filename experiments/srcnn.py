@@ -8,6 +8,8 @@ are compared with the centre.
 
 The larger network is srcnn_955.py, another scale --config.data.scales="(2,)", and those
 of the colour study --config.color=rgb and ycbcr.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

@@ -1,6 +1,9 @@
 """SRCNN 9-5-5, x3, by the recipe of srcnn_fast.py.
 
 python -m jaxsr.main --config experiments/srcnn_955_fast.py
+
+Result: the shipped models were trained by it with the settings in shipped.toml and in
+RESULTS.md, which has time, device and score of each run.
 """
 
 from experiments import srcnn_955, srcnn_fast

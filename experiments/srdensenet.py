@@ -2,8 +2,10 @@
 
     python -m jaxsr.main --config experiments/srdensenet.py
 
-The paper trains on 50,000 images of ImageNet; here on all that is at hand, of which an
+The paper trains on 50,000 images of ImageNet; here on all available images, of which an
 epoch is some 380 updates, about a fiftieth of theirs.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

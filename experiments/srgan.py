@@ -11,6 +11,8 @@ channels of VGG54, which is near the squared error of images, as the paper wants
 content loss to be. Its equation 5 read literally is the sum, which a TensorFlow port
 has with the same weight: --config.perceptual.reduction=sum. The adversary then counts
 1/512 of what it does here; with --config.objective.weight=0.512 as much.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import srresnet

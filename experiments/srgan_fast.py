@@ -6,6 +6,8 @@ From the model of experiments/srresnet_fast.py, with batches of 8, a discriminat
 as wide, 800 updates: half an hour on two CPU cores. Its content loss is VGG22, a
 quarter of the work of VGG54 and sooner there. As the mean over channels that loss is
 some 700 times as large as VGG54's, and so is the adversary's weight.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import srgan

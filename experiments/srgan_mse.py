@@ -4,6 +4,8 @@
 
 The loss is that of images in [0, 1], a quarter of the paper's in [-1, 1], and so is the
 adversary's weight: Adam does not see a common factor.
+
+Result: not run to its end.
 """
 
 from experiments import srgan

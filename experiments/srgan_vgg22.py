@@ -4,6 +4,8 @@
 
 The adversary's 1e-3 belongs to the mean over 128 channels; with
 --config.perceptual.reduction=sum, 0.128 is the same.
+
+Result: not run to its end.
 """
 
 from experiments import srgan

@@ -2,10 +2,12 @@
 
     python -m jaxsr.main --config experiments/srresnet.py
 
-The paper trains on 350,000 images of ImageNet; here on all that is at hand, turned and
+The paper trains on 350,000 images of ImageNet; here on all available images, turned and
 flipped, of which it says nothing. The loss is
 that of images in [0, 1], a quarter of the paper's in [-1, 1]: Adam does not see the
 factor.
+
+Result: not run to its end. RESULTS.md has shorter runs.
 """
 
 from experiments import base

@@ -9,6 +9,8 @@ r"""SRResNet x4 of few or many residual blocks: what depth gives, and what it ta
 
 The paper's study of depth; each run is a tenth of its million updates. The table has
 multiply-adds, metrics.jsonl the seconds.
+
+Result: not run to its end.
 """
 
 from experiments import srresnet

@@ -3,8 +3,10 @@
     python -m jaxsr.main --config experiments/srresnet_vgg22.py
 
 VGG22 and the total variation, without an adversary; the variation's weight of 2e-8 is
-for images in [-1, 1], so 4e-8 here. Of its start the paper
-says nothing; here it is the model of experiments/srresnet.py, at whose rate it goes on.
+for images in [-1, 1], so 4e-8 here. The paper does not say where it starts; here it is
+the model of experiments/srresnet.py, whose learning rate it keeps.
+
+Result: not run to its end.
 """
 
 from experiments import srresnet

@@ -1,4 +1,4 @@
-"""What the file of a model says of it, read without JAX.
+"""Metadata of model files, read without JAX, and the choice of a shipped model.
 
 The shipped models lie in `FOLDER`.
 """

@@ -1,4 +1,4 @@
-"""What a value from outside must be: of a setting, a field of a network, a card."""
+"""Validation of values from outside: settings, fields of networks, metadata."""
 
 import importlib
 import math

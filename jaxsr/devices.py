@@ -1,4 +1,4 @@
-"""How JAX is set up for a command: its devices, and what it keeps of compilations."""
+"""Set-up of JAX for a command: CPU devices and the compilation cache."""
 
 import os
 import pathlib

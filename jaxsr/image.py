@@ -1,4 +1,4 @@
-"""Pixels as arrays: MATLAB-exact resizing, colour, cropping and rounding.
+"""Operations on pixel arrays: MATLAB-exact resizing, colour, cropping, rounding.
 
 Images are [..., H, W, C] with values in [0, 1]. Every function takes NumPy or JAX
 arrays and returns the same kind, so that a source on the host and a step on the

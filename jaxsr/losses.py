@@ -1,4 +1,4 @@
-"""What training makes small: (sr, hr) [B, H, W, C] -> [B], one number an image."""
+"""Training losses: (sr, hr) [B, H, W, C] -> [B]."""
 
 import jax
 import jax.numpy as jnp

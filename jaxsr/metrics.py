@@ -1,4 +1,4 @@
-"""How close an image is to the true one: (sr, hr) [B, H, W, C] in [0, 1] -> [B].
+"""PSNR and SSIM: (sr, hr) [B, H, W, C] in [0, 1] -> [B].
 
 Nothing is clipped or rounded here; the protocol of `evaluate` does that before. Integer
 images raise a TypeError; an hr that is not finite, or exceeds 1.5, a ValueError.

@@ -1,4 +1,4 @@
-"""What papers print: scores, by network, variant, image set and scale."""
+"""Scores that papers print, by network, variant, image set and scale."""
 
 import functools
 import importlib.resources

@@ -1,4 +1,4 @@
-"""Networks that judge images as people do: VGG19's features, and LPIPS.
+"""Perceptual networks: VGG19's features and their loss, and LPIPS.
 
 Images are RGB [B, H, W, 3] in [0, 1]. `importers.features` reads the weights.
 """

@@ -1,4 +1,4 @@
-"""What is printed is printable: names of files may hold anything."""
+"""Safe printing: file names may hold anything."""
 
 import argparse
 import logging

@@ -180,7 +180,7 @@ GOOD = {
     ),
     **{f"turned {i}.jpg": (save_turned(i), "RGB", "") for i in range(1, 9)},
     "broken exif.jpg": (save_broken_exif, "RGB", "Corrupt EXIF data"),
-    "odd exif.jpg": (save_odd_exif, "RGB", "metadata is left out: EXIF GPSLatitude"),
+    "odd exif.jpg": (save_odd_exif, "RGB", "metadata is dropped: EXIF GPSLatitude"),
     "a jpeg.png": (save_foreign, "RGB", ""),
     "colour, tif.tif": (save(**INFO), "RGB", ""),
     "lzw, tiff.tiff": (save(compression="tiff_lzw", **INFO), "RGB", ""),

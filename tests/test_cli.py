@@ -94,7 +94,7 @@ def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
     told = capsys.readouterr()
     assert "| few | x4 | 26.4" in told.out
     assert re.search("text.png cannot be read(.*\n)+.*tiny.png has 3x3", told.err)
-    assert "2 images left out:" in told.err
+    assert "2 images skipped:" in told.err
 
 
 def test_evaluate_prints_lpips_where_asked(
@@ -325,7 +325,7 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
     pattern = [f"{tmp_path}/*.png", "-o", str(out)]
     size = ["--size", "30x40", "--format", "webp"]
     assert cli.main(["upscale", *pattern, *size, "--dry-run"]) == 0
-    assert capsys.readouterr().out.startswith("2 to enlarge, 0 failed, in ")
+    assert capsys.readouterr().out.startswith("2 to upscale, 0 failed, in ")
     assert "b.png, 9x7 -> " in caplog.text and not out.exists()
     way = ["--model", "fsrcnn_x3", "--tile", "64", "--ensemble"]
     way += ["--precision", "bfloat16"]
@@ -333,11 +333,11 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
     with PIL.Image.open(out / "a_30x40.webp") as picture:
         assert picture.size == (30, 23) and picture.format == "WEBP"
     assert cli.main(["upscale", *pattern, *size, *way]) == 1
-    assert "a_30x40.webp is there already" in caplog.text
+    assert "a_30x40.webp already exists" in caplog.text
     assert cli.main(["upscale", *pattern, *size, *way, "--skip-existing"]) == 0
-    assert "0 enlarged, 2 skipped, 0 failed" in capsys.readouterr().out
+    assert "0 upscaled, 2 skipped, 0 failed" in capsys.readouterr().out
     assert cli.main(["upscale", *pattern, *size, *way, "--overwrite"]) == 0
-    assert "2 enlarged, 0 failed" in capsys.readouterr().out
+    assert "2 upscaled, 0 failed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30by40"])
     assert "as 3840x2160, not '30by40'" in capsys.readouterr().err
@@ -362,7 +362,7 @@ def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
     places = np.argwhere((zoomed == crop[0, 0]).all(axis=-1))
     assert any(np.array_equal(zoomed[y : y + 60, x : x + 60], crop) for y, x in places)
     assert cli.main([*arguments, "--truth", str(low), "--overwrite"]) == 1
-    message = "the true image must have 255x255 pixels.*got 85x85"
+    message = "the reference image must have 255x255 pixels.*got 85x85"
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -376,14 +376,14 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
     before = pathlib.Path(strip).read_bytes()
     assert cli.main(command) == 1
     error = capsys.readouterr().err
-    assert "s.png is there already: --overwrite replaces it, --skip-ex" in error
+    assert "s.png already exists: --overwrite replaces it, --skip-ex" in error
     assert cli.main([*command, "--skip-existing"]) == 0
     assert pathlib.Path(strip).read_bytes() == before
     assert cli.main([*command, "--overwrite"]) == 0
     assert pathlib.Path(strip).read_bytes() != before
     PIL.Image.new("RGB", (42, 32)).save(truth)
     assert cli.main([*command, "--truth", truth, "--overwrite"]) == 1
-    message = "must have 40x32 pixels, as the enlarged one, or up to 1 more on a side"
+    message = "must have 40x32 pixels, as the upscaled one, or up to 1 more on a side"
     assert message in capsys.readouterr().err
     assert cli.main([*command, "--truth", "none.png", "--overwrite"]) == 1
     assert "error: none.png: it cannot be read" in capsys.readouterr().err

@@ -304,7 +304,7 @@ def test_what_is_there_already_stays_unless_told_otherwise(tmp_path):
     (tmp_path / "a_x2.png").write_text("mine")
     summary = run([tmp_path])
     assert [path.name for path in summary.done] == ["b_x2.png"]
-    assert "a_x2.png is there already" in summary.failed[0].reason
+    assert "a_x2.png already exists" in summary.failed[0].reason
     summary = run([tmp_path], existing="skip")
     assert [p.name for p in summary.skipped] == ["a_x2.png", "b_x2.png"]
     assert not summary.done and not summary.failed

@@ -131,7 +131,7 @@ def test_a_bad_item_is_named_and_the_others_are_kept(tmp_path, suffix):
     photo = reading.Photo(np.asarray(PICTURE), info, exif)
     [note] = writing.write(photo, tmp_path / f"a{suffix}")
     assert note == (
-        "damaged metadata is left out: resolution, EXIF Software, EXIF ExposureTime "
+        "damaged metadata is dropped: resolution, EXIF Software, EXIF ExposureTime "
         "and 1 more"
     )
     again, notes = reading.read_upright(tmp_path / f"a{suffix}")
@@ -146,7 +146,7 @@ def test_metadata_too_long_for_jpeg_costs_no_picture(tmp_path):
     info = {"xmp": b"x" * 70_000, "icc_profile": None}
     photo = reading.Photo(np.asarray(PICTURE), info, exif)
     [note] = writing.write(photo, tmp_path / "a.jpg")
-    assert note == "damaged metadata is left out: EXIF ImageDescription, XMP"
+    assert note == "damaged metadata is dropped: EXIF ImageDescription, XMP"
     assert reading.read_upright(tmp_path / "a.jpg")[0].exif[0x010F] == "Maker"
 
 

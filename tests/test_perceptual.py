@@ -312,7 +312,7 @@ def test_without_lpips_a_run_is_told_by_psnr_and_says_so_in_one_line(
     assert results.load_lpips(config) is None
     out = capsys.readouterr().out
     assert out.count("\n") == 1
-    assert out.startswith("The best model is told by PSNR instead of LPIPS: the weigh")
+    assert out.startswith("The best model is chosen by PSNR instead of LPIPS: the wei")
     assert results.best_by(config, None) == "psnr"
     assert results.best_by(config, {"conv1": 0}) == "lpips"
 

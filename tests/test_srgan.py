@@ -217,7 +217,7 @@ def test_without_lpips_the_best_is_told_by_psnr(folders, tmp_path, monkeypatch, 
     loop.train(config, tmp_path / "run")
     lines = [s for s in capsys.readouterr().out.splitlines() if "LPIPS" in s]
     assert len(lines) == 1
-    assert "told by PSNR instead of LPIPS: the weights" in lines[0]
+    assert "chosen by PSNR instead of LPIPS: the weights" in lines[0]
     card = weights.load(tmp_path / "run").card
     records = logs.read(tmp_path / "run")
     found = [r["validation_psnr"] for r in records if "validation_psnr" in r]

@@ -90,7 +90,7 @@ def test_files_of_such_names_are_upscaled(folder, capsys, caplog):
     assert f"{ESCAPED}/\\udc82\\udca0_x2.png, 48x48" in caplog.text
     assert f"{ESCAPED}/bad.png: it cannot be read" in caplog.text
     assert "\x1b" not in caplog.text
-    assert capsys.readouterr().out.startswith("1 enlarged, 1 failed")
+    assert capsys.readouterr().out.startswith("1 upscaled, 1 failed")
 
 
 def test_texts_hold_any_name(tmp_path):

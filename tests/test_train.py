@@ -484,7 +484,7 @@ def test_bad_images_are_named_and_counted_and_the_rest_is_done(folders, tmp_path
     assert out.returncode == 1, out.stderr
     for name in names:
         assert f"{tmp_path / 'images' / name} cannot be read" in out.stdout
-    assert "3 images left out:" in out.stdout
+    assert "3 images skipped:" in out.stdout
     assert model(tmp_path / "run").card["scores"]
 
 

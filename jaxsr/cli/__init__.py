@@ -1,4 +1,4 @@
-"""The `jaxsr` command: each verb has its file, with its options and its `run`."""
+"""The `jaxsr` command. Each subcommand has its own file, with its options and `run`."""
 
 import argparse
 import logging

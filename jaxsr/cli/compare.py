@@ -1,4 +1,4 @@
-"""jaxsr compare: one image upscaled by several models, side by side."""
+"""jaxsr compare: shows one image upscaled by several models, side by side."""
 
 import argparse
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.evaluation import comparison
 
     if not files.to_write(files.writable(args.output), args.existing):
-        print(f"{terminal.shown(args.output)} is left as it is.")
+        print(f"{terminal.shown(args.output)} already exists; skipped.")
         return 0
     names = comparison.compare_file(
         args.input,

@@ -1,4 +1,4 @@
-"""jaxsr evaluate: a model, or every shipped one, on benchmark sets."""
+"""jaxsr evaluate: scores a model, or every shipped one, on image sets."""
 
 import argparse
 

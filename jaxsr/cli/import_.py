@@ -1,4 +1,4 @@
-"""jaxsr import: a model from a file of weights that authors published."""
+"""jaxsr import: converts published weights into a model file."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""What several verbs share: types of arguments, options, and how they end."""
+"""Argument types, options and exit statuses that several subcommands share."""
 
 import argparse
 import os
@@ -73,6 +73,6 @@ def with_progress(scores, each: int, sets) -> list:
 def status(left_out: list[str]) -> int:
     """The exit status after work on all images but these, which it names."""
     if left_out:
-        text = "\n".join([f"{len(left_out)} images left out:", *left_out])
+        text = "\n".join([f"{len(left_out)} images skipped:", *left_out])
         print(terminal.printable(text), file=sys.stderr)
     return 1 if left_out else 0

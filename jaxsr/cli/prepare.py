@@ -1,4 +1,4 @@
-"""jaxsr prepare: fetches image sets and weights."""
+"""jaxsr prepare: downloads image sets and weights."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""jaxsr report: what models reach, by their cards, as a table and as figures."""
+"""jaxsr report: tables and figures of models, from the scores in their files."""
 
 import argparse
 import itertools

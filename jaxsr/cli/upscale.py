@@ -1,4 +1,4 @@
-"""jaxsr upscale: photographs, and folders of them."""
+"""jaxsr upscale: upscales photographs, and folders of them."""
 
 import argparse
 import time
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         level=args.quality_level,
         max_megapixels=args.max_megapixels,
     )
-    counts = [f"{len(summary.done)} {'to enlarge' if args.dry_run else 'enlarged'}"]
+    counts = [f"{len(summary.done)} {'to upscale' if args.dry_run else 'upscaled'}"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
     counts += [f"{len(summary.failed)} failed"]
     print(f"{', '.join(counts)}, in {time.monotonic() - started:.1f} s.")

@@ -1,1 +1,1 @@
-"""Where images come from, which patches are cut from them, and two ways of cutting."""
+"""Image sets, degraded pairs, the plan of patches, and two input pipelines."""

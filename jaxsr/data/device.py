@@ -1,4 +1,4 @@
-"""The backend for a set that fits: it lies on the accelerator and is cut there.
+"""The input pipeline `device`: images are kept and cut on the accelerator.
 
 Needs no TensorFlow, and an update waits for nothing but a few integers. It holds
 

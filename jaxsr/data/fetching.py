@@ -1,4 +1,4 @@
-"""Image sets, and authors' weights, fetched from where the manifests say.
+"""Downloads image sets and authors' weights.
 
 Each file is checked by its SHA-256.
 """

@@ -1,4 +1,4 @@
-"""A true image -> what a network is given and what it should return.
+"""A reference image -> the network's input and its target.
 
 The one definition of degradation, for training and for measuring alike.
 """

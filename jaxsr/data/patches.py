@@ -1,4 +1,4 @@
-"""What the patches of a batch are: a pure function of (seed, step), in NumPy.
+"""Which patches a batch has: a pure function of (seed, step), in NumPy.
 
 A row of a plan is (image, top, left, symmetry, scale). Top and left are in pixels of
 the network's input and are taken modulo the places that fit, so that a plan can also be

@@ -1,4 +1,4 @@
-"""Where images come from: named sets, folders and TFDS, all as one `sources.Source`.
+"""Named image sets, folders and TFDS data sets, each opened as a `sources.Source`.
 
 A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]", or
 several of these joined by "+". Nothing is fetched here.

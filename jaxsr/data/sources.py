@@ -1,4 +1,4 @@
-"""Images that are read one by one, and what is made of them."""
+"""Collections of images that are read one by one, and operations on them."""
 
 import hashlib
 import json

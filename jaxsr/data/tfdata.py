@@ -1,4 +1,4 @@
-"""The default backend: tf.data reads, degrades and cuts in parallel, ahead of need.
+"""The input pipeline `tfdata`: tf.data reads, degrades and cuts patches in parallel.
 
 Serves sets of any size. The only file beside the TensorBoard writer to import
 TensorFlow.

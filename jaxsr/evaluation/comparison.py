@@ -1,4 +1,4 @@
-"""One image, enlarged by bicubic and by models, side by side."""
+"""One image, upscaled by bicubic and by models, side by side."""
 
 import math
 import os
@@ -22,7 +22,7 @@ from jaxsr.evaluation import protocol
 from jaxsr.files import depth, reading, writing
 from jaxsr.inference import upscale
 
-# Pixels of the enlarged image along the side of a crop, and by how much it is shown
+# Pixels of the upscaled image along the side of a crop, and by how much it is shown
 # larger, each pixel a square.
 SIDE, ZOOM = 64, 3
 CROPS = 3
@@ -41,7 +41,7 @@ def compare_file(
     level: int | None = None,
     max_megapixels: float | None = None,
 ) -> list[str]:
-    """Writes a picture of an image file enlarged by bicubic and by models.
+    """Writes a picture of an image file upscaled by bicubic and by models.
 
     Returns the names of these.
 
@@ -50,10 +50,10 @@ def compare_file(
         output: the picture to write; a `files.FORMATS`.
         scale: as in `upscale.upscale`.
         models: each as in `upscale.upscale`.
-        truth: the true image, as large as the enlarged one. What it has more, below
-            the scale, is cropped at the bottom and right, as `image.modcrop` does
-            before an image is reduced. With it the picture shows it too, and PSNR and
-            SSIM as `measure` gives them.
+        truth: the reference image, as large as the upscaled one. What exceeds that by
+            less than the scale is cropped at the bottom and right, as by
+            `image.modcrop`. The picture then shows it too, with PSNR and SSIM as
+            `measure` gives them.
         data_range: of both images, as in `upscale.upscale`.
         level: as in `jobs.upscale_files`.
         max_megapixels: as in `jobs.upscale_files`.
@@ -93,8 +93,8 @@ def _cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     excess = [side - wanted for side, wanted in zip(hr.shape, size)]
     if not all(0 <= pixels < scale for pixels in excess):
         raise ValueError(
-            f"the true image must have {size[1]}x{size[0]} pixels, as the enlarged "
-            f"one, or up to {math.ceil(scale) - 1} more on a side; got "
+            f"the reference image must have {size[1]}x{size[0]} pixels, as the "
+            f"upscaled one, or up to {math.ceil(scale) - 1} more on a side; got "
             f"{hr.shape[1]}x{hr.shape[0]}."
         )
     return hr[: size[0], : size[1]]

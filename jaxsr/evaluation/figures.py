@@ -1,4 +1,4 @@
-"""Scores, crops and training curves -> PNG files."""
+"""Figures of scores, crops and training curves, as PNG files."""
 
 import pathlib
 import re

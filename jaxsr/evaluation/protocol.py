@@ -1,4 +1,4 @@
-"""A model and benchmark sets -> rows of scores, by the one protocol of `PROTOCOLS`."""
+"""Scores of a model on image sets, by the protocol that papers share."""
 
 import fractions
 import functools

@@ -1,4 +1,4 @@
-"""Rows of scores -> tables, as Markdown and JSON."""
+"""Scores as tables, in Markdown and JSON."""
 
 import itertools
 import json

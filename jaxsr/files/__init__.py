@@ -1,4 +1,4 @@
-"""Files: where they may be written, and written whole or not at all."""
+"""Paths of output files, and files that are written whole or not at all."""
 
 import contextlib
 import os
@@ -81,8 +81,8 @@ def to_write(target: pathlib.Path, existing: str) -> bool:
         return True
     if existing == "error":
         raise ValueError(
-            f"{terminal.shown(target)} is there already: --overwrite replaces it, "
-            "--skip-existing leaves it as it is."
+            f"{terminal.shown(target)} already exists: --overwrite replaces it, "
+            "--skip-existing skips its input."
         )
     return existing == "overwrite"
 

@@ -1,4 +1,4 @@
-"""Pixels of files: which number is white, and which channel is alpha."""
+"""The bit depth and the channels of pixels in files."""
 
 import numpy as np
 

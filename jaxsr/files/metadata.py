@@ -1,4 +1,4 @@
-"""What a file says of its picture: EXIF, XMP, colour profile and resolution.
+"""Metadata of image files: EXIF, XMP, colour profile and resolution.
 
 None of it may cost the picture: what cannot be read or written is left out, by name.
 """
@@ -87,7 +87,7 @@ def left_out(names: list[str]) -> list[str]:
     if not names:
         return []
     more = f" and {len(names) - 3} more" * (len(names) > 3)
-    return [f"damaged metadata is left out: {', '.join(names[:3])}{more}"]
+    return [f"damaged metadata is dropped: {', '.join(names[:3])}{more}"]
 
 
 def carried(

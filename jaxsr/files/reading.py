@@ -1,4 +1,4 @@
-"""Image files in: upright, as people see them, or as they are stored.
+"""Reading of image files: upright, as people see them, or as they are stored.
 
 Pillow has no colour of 16 bits a channel, but its decoders and its metadata serve for
 that too.

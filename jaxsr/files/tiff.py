@@ -1,4 +1,4 @@
-"""TIFF of 16 bits a channel, read by tifffile: Pillow reads few of its forms."""
+"""16-bit TIFF files, read by tifffile: Pillow reads few of their forms."""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""Image files out, each whole or not at all.
+"""Writing of image files, each whole or not at all.
 
 Colour profile, EXIF, XMP and resolution travel with the picture.
 """

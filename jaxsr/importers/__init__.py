@@ -1,4 +1,4 @@
-"""Weights that the authors of papers, and of ports, published, as jaxsr models."""
+"""Weights published by authors and ports -> jaxsr models."""
 
 import hashlib
 import os

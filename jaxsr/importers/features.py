@@ -1,4 +1,4 @@
-"""The weights of the networks that judge images, found and read: VGG19 and LPIPS."""
+"""The weights of VGG19 and LPIPS: where they are, and how they are read."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""Files of named tensors, and what several importers do with them."""
+"""Helpers for weight files that several importers share."""
 
 import io
 import math

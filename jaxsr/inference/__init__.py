@@ -1,1 +1,1 @@
-"""Upscaling: of arrays, of images, of files."""
+"""Upscaling of arrays, images and files."""

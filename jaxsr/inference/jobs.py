@@ -1,4 +1,4 @@
-"""Files and folders of images, enlarged: what becomes what, and what goes wrong."""
+"""Upscaling of image files and folders."""
 
 import collections
 import concurrent.futures
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Failure(NamedTuple):
-    """An input that was not enlarged."""
+    """An input that was not upscaled."""
 
     source: pathlib.Path
     reason: str
@@ -60,11 +60,11 @@ def upscale_files(
     max_megapixels: float | None = None,
     **options,
 ) -> Summary:
-    """Enlarges files, and the images in folders and below; a bad one stops no other.
+    """Upscales files, and the images in folders and below; a bad one stops no other.
 
     Writes photo_x2.5.png for photo.jpg, each file whole or not at all. EXIF orientation
     is applied; colour profile, EXIF, XMP and resolution are carried over where the
-    format can hold them. While one image is enlarged the next is read and the last one
+    format can hold them. While one image is upscaled the next is read and the last one
     written.
 
     Args:
@@ -118,7 +118,7 @@ def upscale_files(
 
 
 def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
-    """The model that enlarges by a scale, and its name where it has one."""
+    """The model that upscales by a scale, and its name where it has one."""
     if isinstance(model, weights.Model):
         return model, ""
     name = cards.choose(scale, quality) if model == upscale.AUTO else model
@@ -156,7 +156,7 @@ def _upscale_files(
 
 
 class _Job(NamedTuple):
-    """One image to enlarge; sizes are (height, width)."""
+    """One image to upscale; sizes are (height, width)."""
 
     source: pathlib.Path
     target: pathlib.Path

@@ -1,4 +1,4 @@
-"""Which files `jaxsr upscale` reads, and which it writes."""
+"""Input and output files of `jaxsr upscale`."""
 
 import collections
 import contextlib
@@ -53,8 +53,9 @@ def pairs(
                 ]
                 fail(
                     source,
-                    f"it and {', '.join(others)} would be written to one file, "
-                    f"{terminal.shown(target)}. Rename one, or enlarge them apart.",
+                    f"it and {', '.join(others)} would both be written to "
+                    f"{terminal.shown(target)}. Rename one or pass different output "
+                    "folders.",
                 )
             else:
                 yield source, target
@@ -156,7 +157,7 @@ def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
 
 
 def goal(old, scale, box):
-    """The size and the scale of an image that is enlarged by a scale or into a box."""
+    """The size and the scale of an image that is upscaled by a scale or into a box."""
     if box is None:
         return image.resized_size(old, scale), scale
     scale = min(new / side for new, side in zip(box, old))

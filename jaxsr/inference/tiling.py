@@ -1,4 +1,4 @@
-"""One image through a network in overlapping tiles: the whole-image result, exactly.
+"""Tiled inference: exactly the result for the whole image.
 
 A tile lies inside the image, shifted where it would stick out, so the network's own
 padding falls on the image's own border or on pixels that are not kept. All tiles of an

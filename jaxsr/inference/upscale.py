@@ -1,4 +1,4 @@
-"""Image in, enlarged image out: colour, transparency, any scale.
+"""Upscaling of one image, with colour and transparency, at any scale.
 
 Every step but the network is a bicubic resize, of which any window can be had alone. So
 an image of any size passes through tile by tile, never held whole in floating point.
@@ -104,7 +104,7 @@ def make_upscaler(
     Args:
         scale: as in `upscale`.
         model: as in `upscale`.
-        sizes: (height, width) of images, each enlarged once here.
+        sizes: (height, width) of images, each upscaled once here.
         quality: as in `upscale`.
         **options: `tile`, `precision`, `ensemble` and `data_range`, as in `upscale`.
     """
@@ -144,7 +144,7 @@ def way(model: weights.Model, scale: float) -> str:
 
 
 def _pixels(array: np.ndarray) -> np.ndarray:
-    """The array as [H, W, C], of what can be enlarged."""
+    """The array as [H, W, C], of what can be upscaled."""
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > 4:
         raise ValueError(
@@ -226,7 +226,7 @@ def to_size(
     data_range: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
-    """The array [h, w] or [h, w, C] enlarged to [*size] or [*size, C], as by `upscale`.
+    """The array [h, w] or [h, w, C] upscaled to [*size] or [*size, C], as by `upscale`.
 
     Args:
         array: as in `upscale`.

@@ -84,7 +84,7 @@ def name_of(net: nn.Module) -> str:
 
 
 def scales_of(net: nn.Module) -> tuple[int, ...] | None:
-    """By what a network enlarges; None where it takes an enlarged image, of any."""
+    """The scales of a network; None where it takes an enlarged image, of any scale."""
     if getattr(net, "input", "interpolated") != "low":
         return None
     return getattr(net, "scales", None) or (net.scale,)

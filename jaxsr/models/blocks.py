@@ -1,4 +1,4 @@
-"""Pieces that several networks share."""
+"""Layers that several networks share."""
 
 import functools
 import math

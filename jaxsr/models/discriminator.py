@@ -1,4 +1,4 @@
-"""SRGAN's discriminator: eight convolutions that tell true images from made ones.
+"""SRGAN's discriminator: a classifier of true and generated images.
 
 Source: Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative
 Adversarial Network", CVPR 2017.

@@ -1,1 +1,1 @@
-"""A run: from its settings to a trained model."""
+"""Training: from settings to a trained model."""

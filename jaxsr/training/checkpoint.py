@@ -1,4 +1,4 @@
-"""A TrainState <-> a directory, by Orbax: asynchronous, atomic, checked on reading."""
+"""Checkpoints by Orbax: asynchronous, atomic, verified when they are restored."""
 
 import contextlib
 import hashlib
@@ -117,7 +117,7 @@ def restore(
     if steps:
         raise CheckpointError(
             f"none of the checkpoints in {manager.directory} (steps {steps}) can be "
-            f"restored: {reasons[steps[0]]}. Choose another workdir to start anew."
+            f"restored: {reasons[steps[0]]}. Choose another workdir to start over."
         )
     return None
 

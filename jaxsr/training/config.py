@@ -1,4 +1,4 @@
-"""Every setting of a run: its default, its unit, and what it may be.
+"""The settings of a run: defaults, units and allowed values.
 
 An epoch is every training patch once (plan "grid") or `data.epoch` updates.
 """

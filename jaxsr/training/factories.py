@@ -1,4 +1,4 @@
-"""Settings -> the parts of a run: plan, feed, optimizer, loss, objective, step.
+"""The parts of a run, made from its settings: plan, optimizer, loss, step ...
 
 A name in a config is a key of some table, and a wrong one is answered with the right
 ones.

@@ -1,4 +1,4 @@
-"""What makes a run what it is, and whether a directory is that run's."""
+"""Identifies the run that a work directory belongs to."""
 
 import hashlib
 import json

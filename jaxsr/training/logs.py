@@ -1,4 +1,4 @@
-"""Where a run's numbers go: metrics.jsonl always, TensorBoard where TensorFlow is.
+"""Logs of a run: metrics.jsonl, and TensorBoard where TensorFlow is installed.
 
 A run that was stopped and resumed writes the records of one that never was, but for
 "seconds" and "images_per_second", which are measured.

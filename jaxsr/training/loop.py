@@ -41,14 +41,14 @@ ERRORS = (
 ALARMS = {
     "won": (
         500,
-        "for 500 updates the discriminator has told true from made images without "
+        "for 500 updates the discriminator has told true from generated images without "
         "fail: the generator learns nothing from it any more. A lower learning rate, "
         "or a better trained generator to start from, may help.",
     ),
     "collapsed": (
         500,
-        "for 500 updates the images made have been all but flat. Start anew from the "
-        "trained generator, at a lower learning rate.",
+        "for 500 updates the generated images have been all but flat. Start again "
+        "from the trained generator, at a lower learning rate.",
     ),
 }
 
@@ -100,7 +100,7 @@ def train(
             left_out += results.finish(run.config, workdir, run.validation, run.lpips)
         if left_out := dict.fromkeys(left_out):
             process.say(
-                "\n".join([f"Done, but {len(left_out)} images left out:", *left_out])
+                "\n".join([f"Done, but {len(left_out)} images skipped:", *left_out])
             )
             raise SystemExit(1)
 

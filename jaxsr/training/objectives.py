@@ -1,4 +1,4 @@
-"""How a network is trained: (variables, batch, step) -> (loss [B], aux).
+"""Training objectives: (variables, batch, step) -> (loss [B], aux).
 
 `aux` has "batch_stats", the statistics after the step ({} without batch normalisation),
 "mse", the mean squared error of the batch, and "metrics", a dict of scalars to log that

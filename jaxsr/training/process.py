@@ -1,4 +1,4 @@
-"""A training process: its signals, its lock, what the others say, its terminal."""
+"""Signals, the lock and the output of a training process."""
 
 import contextlib
 import fcntl

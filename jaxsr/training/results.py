@@ -1,4 +1,4 @@
-"""How good the model of a run is: at validations, and in the end."""
+"""Validation during a run, and its scores and figures at the end."""
 
 import logging
 import pathlib
@@ -65,7 +65,7 @@ def best_so_far(
     except FileNotFoundError:
         return None
     except ValueError as error:
-        logging.warning("%s. It will be written anew.", error)
+        logging.warning("%s. It will be overwritten.", error)
         return None
     validation, by = card.get("validation", {}), best_by(config, lpips)
     same = validation.get("data") == data
@@ -147,12 +147,12 @@ def load_lpips(config: dict) -> dict | None:
     try:
         return features.load_lpips(config["perceptual"]["lpips"] or None)
     except sources.DataNotFound as error:
-        process.say(f"The best model is told by PSNR instead of LPIPS: {error}")
+        process.say(f"The best model is chosen by PSNR instead of LPIPS: {error}")
         return None
 
 
 def best_by(config: dict, lpips: dict | None) -> str:
-    """What a run's best model is told by: what its config says, where that is there."""
+    """What the best model is chosen by: what the config says, where it can be had."""
     by = config["validation"]["best_by"]
     return "psnr" if by == "lpips" and lpips is None else by
 

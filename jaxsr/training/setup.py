@@ -1,4 +1,4 @@
-"""A config -> all that a run is made of, without touching its work directory."""
+"""A config -> everything that a run is made of; the work directory is not touched."""
 
 import logging
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def set_up(config: dict, *, fresh: bool = True) -> Setup:
     lpips = results.load_lpips(config)
     validation = protocol.measurable(validation, scales, lpips=lpips is not None)
     for reason in source.left_out + validation.left_out:
-        process.say(f"Left out: {reason}")
+        process.say(f"Skipped: {reason}")
     # What is wrong with them now, not after the training.
     results.open_benchmarks(config, fetch=True)
     plan = factories.make_plan(config["data"], source, net.input)
