@@ -274,7 +274,7 @@ def test_inputs_with_one_output_fail_alone(tmp_path):
     assert [path.name for path in summary.done] == ["b_x2.png"]
     reasons = {failure.source.name: failure.reason for failure in summary.failed}
     assert set(reasons) == {"a.png", "a.bmp"}
-    assert re.search("it and .*a.bmp would both be .*a_x2.png. Rename", reasons["a.png"])
+    assert re.search("it and .*a.bmp would both be .*x2.png. Rename", reasons["a.png"])
     [failure] = run([tmp_path / "b.png"], tmp_path / "b.png").failed
     assert "over the input" in failure.reason
 

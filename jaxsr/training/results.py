@@ -13,7 +13,7 @@ from jaxsr.evaluation import figures, protocol, tables
 from jaxsr.importers import features
 from jaxsr.training import logs, process
 
-# What chooses the best model -> 1 where higher is better, -1 where lower is.
+# Score that selects the best model -> 1 if higher is better, -1 if lower is better.
 SIGNS = {"psnr": 1, "lpips": -1}
 
 
