@@ -29,7 +29,7 @@ def make_contenders(
         pending = None
         for _ in range(dispatches):
             state, metrics = update(state, data, read())
-            jax.block_until_ready(pending)  # as train.py: one dispatch behind
+            jax.block_until_ready(pending)  # as the loop: one dispatch behind
             pending = metrics
         jax.block_until_ready(state)
 

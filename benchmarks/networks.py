@@ -1,6 +1,6 @@
 """Training speed of every network against PyTorch: python benchmarks/networks.py
 
-The update of each experiment, as train.py makes it, in turn with the same in PyTorch
+The update of each experiment, as the loop makes it, in turn with the same in PyTorch
 and with a product of two large matrices, whose speed is the peak.
 """
 

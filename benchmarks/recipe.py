@@ -1,4 +1,4 @@
-"""The training update of an experiment, as train.py makes it."""
+"""The training update of an experiment, as the training loop makes it."""
 
 import importlib
 import itertools

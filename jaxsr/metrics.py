@@ -1,6 +1,6 @@
 """PSNR and SSIM: (sr, hr) [B, H, W, C] in [0, 1] -> [B].
 
-Nothing is clipped or rounded here; the protocol of `evaluate` does that before. Integer
+Nothing is clipped or rounded here; `evaluation.protocol` does that before. Integer
 images raise a TypeError; an hr that is not finite, or exceeds 1.5, a ValueError.
 """
 

@@ -47,7 +47,7 @@ def compare_file(
 
     Args:
         path: the image.
-        output: the picture to write; a `files.FORMATS`.
+        output: the picture to write; a `writing.FORMATS`.
         scale: as in `upscale.upscale`.
         models: each as in `upscale.upscale`.
         truth: the reference image, as large as the upscaled one. What exceeds that by

@@ -145,7 +145,7 @@ def read_upright(path: pathlib.Path) -> tuple[Photo, list[str]]:
 def read_as_stored(file: str | os.PathLike | BinaryIO, name: str = "") -> np.ndarray:
     """Pixels uint8 [H, W, 3], or [H, W, 1] of a gray image, as they are stored.
 
-    Alpha is dropped, 16 bits are rounded to 8 over `image.data_range`, palettes and
+    Alpha is dropped, 16 bits are rounded to 8 over `depth.data_range`, palettes and
     CMYK become RGB, and of several frames the first is taken. EXIF orientation is left
     alone.
 

@@ -78,7 +78,7 @@ def upscale_files(
         model: as in `upscale.upscale`.
         size: (height, width) instead of a scale: each image becomes as large as fits
             inside, its proportions kept. One that is larger fails.
-        suffix: a key of `files.FORMATS`, of the files to write.
+        suffix: a key of `writing.FORMATS`, of the files to write.
         existing: what to do where the file to write is there: "error" (that input
             fails), "overwrite" or "skip".
         dry_run: say what would be done, by the headers of the files, and write nothing.

@@ -56,7 +56,7 @@ def upscale(
         ensemble: whether the network's result is the mean over the eight flips and
             rotations of the image: better, at eight times the work.
         data_range: the value of white in colours of uint16, as 4095; by default, that
-            of `image.data_range`. The result has it too. Alpha keeps its own.
+            of `depth.data_range`. The result has it too. Alpha keeps its own.
 
     Raises:
         ValueError: also where the network gives NaN or infinity.
