@@ -20,7 +20,7 @@ from jaxsr import (
 )
 from jaxsr.evaluation import protocol
 from jaxsr.files import depth, reading, writing
-from jaxsr.inference import upscale
+from jaxsr.inference import tiling, upscale
 
 # Pixels of the upscaled image along the side of a crop, and by how much it is shown
 # larger, each pixel a square.
@@ -80,7 +80,8 @@ def compare_file(
         label = known.get(name, str(name)).removesuffix(cards.SUFFIX)
         columns[label] = upscale.choose(name, scale, "balanced")
     columns = {
-        name: upscale.to_size(pixels, size, model) for name, model in columns.items()
+        name: upscale.to_size(pixels, size, model, tiling.Options())
+        for name, model in columns.items()
     }
     picture = reading.Photo(grid(columns, hr, scale=scale), {}, PIL.Image.Exif())
     writing.check_fits(picture.pixels, picture.pixels.shape[:2], target)

@@ -343,7 +343,7 @@ def upscaled_psnr(model: weights.Model, pixels: np.ndarray, scale: float) -> flo
     ratio = fractions.Fraction(scale).limit_denominator(100)
     hr = image.modcrop(pixels, ratio.numerator)
     low = image.to_uint(image.resize(image.from_uint(hr), 1 / scale))
-    sr = upscale.to_size(low, hr.shape[:2], model)
+    sr = upscale.to_size(low, hr.shape[:2], model, tiling.Options())
     psnr = metrics.psnr(
         *(image.luma(x)[None] for x in (sr, hr)), border=math.ceil(scale)
     )

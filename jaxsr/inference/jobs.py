@@ -15,15 +15,9 @@ import numpy as np
 import tqdm
 import tqdm.contrib.logging
 
-from jaxsr import (
-    cards,
-    files,
-    models,
-    terminal,
-    weights,
-)
+from jaxsr import cards, files, models, terminal, weights
 from jaxsr.files import depth, reading, writing
-from jaxsr.inference import targets, upscale
+from jaxsr.inference import targets, tiling, upscale
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +48,6 @@ def upscale_files(
     existing: str = "error",
     dry_run: bool = False,
     quality: str = "balanced",
-    precision: str = "float32",
     data_range: int | None = None,
     level: int | None = None,
     max_megapixels: float | None = None,
@@ -83,11 +76,10 @@ def upscale_files(
             fails), "overwrite" or "skip".
         dry_run: say what would be done, by the headers of the files, and write nothing.
         quality: as in `upscale.upscale`.
-        precision: as in `upscale.upscale`.
         data_range: as in `upscale.upscale`.
         level: of the quality of JPEG and WebP, 1 to 100 (95).
         max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
-        **options: `tile` and `ensemble`, as in `upscale.upscale`.
+        **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
 
     Raises:
         ValueError: before anything is written, for an argument that cannot be meant.
@@ -99,7 +91,8 @@ def upscale_files(
     elif min(size) < 1:
         raise ValueError(f"size must be positive; got {size}.")
     files.check_existing(existing)
-    models.check_precision(precision)
+    options = tiling.Options(**options)
+    models.check_precision(options.precision)
     with reading.limited_to(max_megapixels):
         return _upscale_files(
             inputs,
@@ -111,9 +104,8 @@ def upscale_files(
             existing=existing,
             dry_run=dry_run,
             level=level,
-            precision=precision,
+            options=options,
             data_range=data_range,
-            **options,
         )
 
 
@@ -126,7 +118,7 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
 
 
 def _upscale_files(
-    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **options
+    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **how
 ) -> Summary:
     chosen(scale)  # a wrong one is told before the work
     summary = Summary([], [], [])
@@ -151,7 +143,7 @@ def _upscale_files(
             _tell(job)
             summary.done.append(job.target)
     else:
-        _run(jobs, chosen, summary.done, fail, level=level, **options)
+        _run(jobs, chosen, summary.done, fail, level=level, **how)
     return summary
 
 
@@ -179,39 +171,10 @@ def _run(
     done: list[pathlib.Path],
     fail: Callable[[pathlib.Path, str], None],
     level: int | None,
-    **options,
+    **how,
 ) -> None:
     """Does the jobs with a progress bar: reads one ahead, writes one behind."""
-    said = set()
-
-    def note(job, notes):
-        if notes:
-            logger.warning("%s: %s.", terminal.shown(job.source), "; ".join(notes))
-
-    def enlarged(job, read, bar):
-        photo, notes = read.result()
-        del read  # which would keep the pixels
-        note(job, notes + _range_note(photo.pixels, options["data_range"]))
-        if photo.pixels.shape[:2] != job.old:
-            raise ValueError(
-                f"its header says {job.old[1]}x{job.old[0]} pixels, but it holds "
-                f"{photo.pixels.shape[1]}x{photo.pixels.shape[0]}."
-            )
-        photo = photo._replace(pixels=writing.fitted(photo.pixels, job.target))
-        writing.check_fits(photo.pixels, job.size, job.target)
-        model, name = chosen(job.scale)
-        line = f"Running {upscale.way(model, job.scale)} on {_devices()}{name}."
-        if line not in said:
-            logger.info(line)
-            said.add(line)
-        pixels = upscale.to_size(
-            photo.pixels,
-            job.size,
-            model,
-            advance=lambda count: bar.update(count / 1e6),
-            **options,
-        )
-        return photo._replace(pixels=pixels)
+    said = functools.cache(logger.info)  # a line for all images is logged once
 
     @contextlib.contextmanager
     def settled(job):
@@ -224,7 +187,7 @@ def _run(
         while writings:
             job, written = writings.popleft()
             with settled(job):
-                note(job, written.result())
+                _note(job, written.result())
                 done.append(job.target)
                 _tell(job)
 
@@ -241,7 +204,7 @@ def _run(
             for ahead in jobs[i + len(readings) : i + 2]:
                 readings.append(reader.submit(reading.read_upright, ahead.source))
             with settled(job):
-                photo = enlarged(job, readings.popleft(), bar)
+                photo = _upscaled(job, readings, chosen, said, bar, **how)
                 settle(writings)
                 written = writer.submit(writing.write, photo, job.target, level)
                 writings.append((job, written))
@@ -250,6 +213,48 @@ def _run(
                 del photo
             bar.update(end - bar.n)
         settle(writings)
+
+
+def _upscaled(
+    job: _Job,
+    readings: collections.deque[concurrent.futures.Future],
+    chosen: Callable[[float], tuple[weights.Model, str]],
+    said: Callable[[str], None],
+    bar: tqdm.tqdm,
+    *,
+    options: tiling.Options,
+    data_range: int | None,
+) -> reading.Photo:
+    """The upscaled photo of the job whose file is read by the first of `readings`.
+
+    Raises:
+        ValueError: also where the file's header gives another size than its pixels.
+    """
+    photo, notes = readings.popleft().result()
+    _note(job, notes + _range_note(photo.pixels, data_range))
+    if photo.pixels.shape[:2] != job.old:
+        raise ValueError(
+            f"its header says {job.old[1]}x{job.old[0]} pixels, but it holds "
+            f"{photo.pixels.shape[1]}x{photo.pixels.shape[0]}."
+        )
+    photo = photo._replace(pixels=writing.fitted(photo.pixels, job.target))
+    writing.check_fits(photo.pixels, job.size, job.target)
+    model, name = chosen(job.scale)
+    said(f"Running {upscale.way(model, job.scale)} on {_devices()}{name}.")
+    pixels = upscale.to_size(
+        photo.pixels,
+        job.size,
+        model,
+        options,
+        data_range=data_range,
+        advance=lambda count: bar.update(count / 1e6),
+    )
+    return photo._replace(pixels=pixels)
+
+
+def _note(job: _Job, notes: list[str]) -> None:
+    if notes:
+        logger.warning("%s: %s.", terminal.shown(job.source), "; ".join(notes))
 
 
 def _range_note(pixels: np.ndarray, given: int | None) -> list[str]:

@@ -29,6 +29,21 @@ SIDE = 512
 MARGIN = 8
 
 
+class Options(NamedTuple):
+    """How a network is run; every function of this folder passes these on.
+
+    Attributes:
+        tile: side of a tile in input pixels; by default, large enough to be fast.
+        precision: of the activations, a key of `models.PRECISIONS`.
+        ensemble: whether the output is the mean over the eight flips and rotations of
+            the image. It is better, and takes eight times as long.
+    """
+
+    tile: int | None = None
+    precision: str = "float32"
+    ensemble: bool = False
+
+
 class Span(NamedTuple):
     """Along one axis: input pixels [start, stop) of a tile give output [begin, end)."""
 
@@ -112,11 +127,8 @@ def stream(
     variables: dict,
     read: Callable[[slice, slice], np.ndarray],
     plan: Callable[[int], tuple[list[Span], list[Span]]],
-    *,
-    scale: int | None = None,
-    tile: int | None = None,
-    precision: str = "float32",
-    ensemble: bool = False,
+    scale: int | None,
+    options: Options,
 ) -> Iterator[tuple[Span, Span, np.ndarray]]:
     """Yields (row span, column span, sr [s*tile, s*tile, C]) for each tile of an image.
 
@@ -130,13 +142,12 @@ def stream(
         read: (rows, columns) -> that window of the input, float32 [rows, columns, C].
         plan: tile -> the `spans` of rows and of columns.
         scale: the static argument of networks of several scales, else None.
-        tile: side in input pixels; by default what is fast, four halos at least.
-        precision: of `models.PRECISIONS`.
-        ensemble: whether each tile is `make_ensemble`'s, at eight times the work.
+        options: without a tile size, a tile has four halos at least.
 
     Raises:
         MemoryError: where the smallest tile is too large for the device.
     """
+    tile, precision, ensemble = options
     smallest = 2 * net.halo + MARGIN
     if tile is None:
         side = max(SIDE // enlargement(net, scale), 4 * net.halo, smallest)
@@ -204,9 +215,7 @@ def apply(
     x: np.ndarray,
     *,
     scale: int | None = None,
-    tile: int | None = None,
-    precision: str = "float32",
-    ensemble: bool = False,
+    **options,
 ) -> np.ndarray:
     """The sr float32 [s*H, s*W, C], not clipped, that a network makes of one image.
 
@@ -217,9 +226,7 @@ def apply(
         variables: its weights.
         x: floating-point [H, W, C], as the network takes it.
         scale: the static argument of networks of several scales, else None.
-        tile: as in `stream`.
-        precision: as in `stream`.
-        ensemble: as in `stream`.
+        **options: fields of `Options`.
     """
     x = np.asarray(x)
     if x.ndim != 3 or 0 in x.shape:
@@ -242,16 +249,8 @@ def apply(
         )
 
     out = None
-    for row, column, sr in stream(
-        net,
-        variables,
-        read,
-        plan,
-        scale=scale,
-        tile=tile,
-        precision=precision,
-        ensemble=ensemble,
-    ):
+    tiles = stream(net, variables, read, plan, scale, Options(**options))
+    for row, column, sr in tiles:
         if out is None:
             out = np.empty((height * factor, width * factor, sr.shape[-1]), np.float32)
         out[row.begin : row.end, column.begin : column.end] = sr[

@@ -30,10 +30,8 @@ def upscale(
     model: weights.Model | str | os.PathLike = AUTO,
     *,
     quality: str = "balanced",
-    tile: int | None = None,
-    precision: str = "float32",
-    ensemble: bool = False,
     data_range: int | None = None,
+    **options,
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
@@ -51,30 +49,20 @@ def upscale(
         model: a model, or what `weights.load` takes; `AUTO` is the shipped one that
             `cards.choose` names.
         quality: what "auto" may take, as in `cards.choose`.
-        tile: as in `tiling.stream`.
-        precision: of `models.PRECISIONS`.
-        ensemble: whether the network's result is the mean over the eight flips and
-            rotations of the image: better, at eight times the work.
         data_range: the value of white in colours of uint16, as 4095; by default, that
             of `depth.data_range`. The result has it too. Alpha keeps its own.
+        **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
 
     Raises:
         ValueError: also where the network gives NaN or infinity.
     """
     check_scale(scale)
     model = choose(model, scale, quality)
+    options = tiling.Options(**options)
 
     def enlarged(array):
         size = images.resized_size(array.shape[:2], scale)
-        return to_size(
-            array,
-            size,
-            model,
-            tile=tile,
-            precision=precision,
-            ensemble=ensemble,
-            data_range=data_range,
-        )
+        return to_size(array, size, model, options, data_range=data_range)
 
     if isinstance(image, PIL.Image.Image):
         plain, _ = reading.simplify(image)
@@ -106,7 +94,7 @@ def make_upscaler(
         model: as in `upscale`.
         sizes: (height, width) of images, each upscaled once here.
         quality: as in `upscale`.
-        **options: `tile`, `precision`, `ensemble` and `data_range`, as in `upscale`.
+        **options: the other keyword arguments of `upscale`.
     """
     check_scale(scale)
     model = choose(model, scale, quality)
@@ -219,10 +207,8 @@ def to_size(
     array: np.ndarray,
     size: tuple[int, int],
     model: weights.Model,
+    options: tiling.Options,
     *,
-    tile: int | None = None,
-    precision: str = "float32",
-    ensemble: bool = False,
     data_range: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
@@ -231,12 +217,10 @@ def to_size(
     Args:
         array: as in `upscale`.
         size: (height, width), none below that of the array.
-        model: what enlarges it, by about the same factor on both sides.
-        tile: as in `upscale`.
-        precision: as in `upscale`.
-        ensemble: as in `upscale`.
+        model: the model that upscales it, by about the same factor on both sides.
+        options: how its network is run.
         data_range: as in `upscale`.
-        advance: is called after each tile with the number of pixels done in it.
+        advance: called after each tile with the number of output pixels it completed.
     """
     pixels = _pixels(array)
     net, color = model.net, model.card["color"]
@@ -265,34 +249,39 @@ def to_size(
         ]
 
     out = np.empty((*size, channels), pixels.dtype)
-    for row, column, sr in tiling.stream(
-        net,
-        model.variables,
-        read,
-        plan,
-        scale=scale,
-        tile=tile,
-        precision=precision,
-        ensemble=ensemble,
-    ):
+    tiles = tiling.stream(net, model.variables, read, plan, scale, options)
+    for row, column, sr in tiles:
         if not np.isfinite(sr).all():
             raise ValueError(
-                f"the network gave NaN or infinity with {precision}. Use float32, or "
-                "another model."
+                f"the network gave NaN or infinity with {options.precision}. Use "
+                "float32, or another model."
             )
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
-        bicubic = direct.window(pixels, *kept)
-        sr = merged(sr, bicubic[..., :colours], color)
-        if colours == 1 and color != "rgb":
-            sr = images.y_to_gray(sr)
-        sr = np.concatenate([sr, bicubic[..., colours:]], axis=-1)
+        sr = _with_rest(sr, direct.window(pixels, *kept), colours, color)
         if out.dtype.kind == "u":
             out[kept] = images.to_uint(sr, 8 * out.itemsize, top)
         else:
             out[kept] = sr.clip(0, 1)
         advance(sr.shape[0] * sr.shape[1])
     return out.reshape(*size, *array.shape[2:])
+
+
+def _with_rest(
+    sr: np.ndarray, bicubic: np.ndarray, colours: int, color: str
+) -> np.ndarray:
+    """The output [H, W, C] of a network of that colour, with chroma and alpha added.
+
+    Args:
+        sr: the output [H, W, 1 or 3] of the network.
+        bicubic: the enlarged image [H, W, C].
+        colours: how many of its channels are not alpha: 1 or 3.
+        color: the network's.
+    """
+    sr = merged(sr, bicubic[..., :colours], color)
+    if colours == 1 and color != "rgb":
+        sr = images.y_to_gray(sr)
+    return np.concatenate([sr, bicubic[..., colours:]], axis=-1)
 
 
 def branch(net: nn.Module, wanted: float) -> int | None:
