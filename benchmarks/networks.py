@@ -15,6 +15,7 @@ import peers
 import recipe
 
 from jaxsr import devices, models
+from jaxsr.training import factories
 
 FILES = (pathlib.Path(__file__).parents[1] / "experiments").glob("*.py")
 # The recipe of each network's paper.
@@ -51,7 +52,7 @@ def main():
     rows = []
     for (name, *_), config in zip(cases, configs):
         speeds = peers.measure(config, args.updates, args.repetitions)
-        data, gflop = config["data"], recipe.gflop(config)
+        data, gflop = config["data"], factories.gflop(config)
         rows.append(
             [
                 name,

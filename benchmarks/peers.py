@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from jaxsr import image, models
 from jaxsr.models import edsr as jaxsr_edsr
+from jaxsr.training import factories
 
 
 class Residual(nn.Sequential):
@@ -279,7 +280,8 @@ def make_net(config: dict) -> nn.Module:
     """
     net, channels = recipe.make_net(config), image.channels(config["color"])
     theirs = NETWORKS[models.name_of(net)](net, channels)
-    count, expected = sum(x.numel() for x in theirs.parameters()), recipe.cost(config)
+    count = sum(x.numel() for x in theirs.parameters())
+    expected = factories.cost_of(config)
     if count != expected.parameters:
         raise ValueError(
             f"PyTorch's network must have the {expected.parameters} parameters of {net}"
@@ -385,7 +387,7 @@ def measure(config: dict, updates: int, repetitions: int) -> dict[str, list[floa
     products = make_products(side, models.PRECISIONS[config["precision"]][1], device)
     timers = {name: paired.timed(run) for name, run in (runs | products).items()}
     seconds = paired.interleave(timers, repetitions)
-    gflop = recipe.gflop(config) * config["data"]["batch"] * updates
+    gflop = factories.gflop(config) * config["data"]["batch"] * updates
     speeds = {name: [gflop / value for value in seconds[name]] for name in runs}
     fastest = map(min, zip(*(seconds[name] for name in products)))
     return speeds | {"peak": [2e-9 * side**3 / value for value in fastest]}

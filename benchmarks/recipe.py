@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from jaxsr import image, models
 from jaxsr.data import patches, sets
-from jaxsr.models import cost
 from jaxsr.training import factories, setup
 from jaxsr.training import step as steps
 
@@ -47,28 +46,6 @@ def make_config(
 def make_net(config: dict) -> nn.Module:
     """The network as it is trained, but for its precision."""
     return models.make(**config["network"] | config["in_training"])
-
-
-def cost_of(config: dict) -> cost.Cost:
-    """The parameters of the network and the work of a forward pass for one patch."""
-    net, data = make_net(config), config["data"]
-    scale, low = data["scales"][0], net.input == "low"
-    side = data["patch"] * (scale if low and data["plan"] != "pyramid" else 1)
-    return cost.count(
-        net,
-        image.channels(config["color"]),
-        size=(side, side),
-        scale=scale if models.is_multiscale(net) else None,
-    )
-
-
-def gflop(config: dict) -> float:
-    """10^9 operations of an update for each of its patches.
-
-    Multiplications and additions of the convolutions, for the result and as many for
-    each of two gradients, however a platform computes them.
-    """
-    return 6e-9 * cost_of(config).multiply_adds
 
 
 def make_update(

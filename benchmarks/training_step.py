@@ -8,6 +8,7 @@ import peers
 import recipe
 
 from jaxsr import devices, models
+from jaxsr.training import factories
 
 
 def main():
@@ -31,7 +32,7 @@ def main():
         precision=args.precision,
     )
     speeds = peers.measure(config, args.updates, args.repetitions)
-    gflop = recipe.gflop(config)
+    gflop = factories.gflop(config)
     rows = [[name, *peers.cells(name, speeds, gflop)] for name in ("jaxsr", "PyTorch")]
     patch = config["data"]["patch"]
     print(

@@ -44,6 +44,8 @@ FLOORS = {
     "evaluation.comparison": 7,
     "evaluation.figures": 7,
     "evaluation.tables": 7,
+    "reproduction": 10,
+    "studies": 10,
     "training.results": 8,
     "training.loop": 9,
     "training.queue": 9,

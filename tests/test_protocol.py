@@ -1,4 +1,3 @@
-import importlib.resources
 import json
 
 import jax
@@ -8,7 +7,7 @@ import PIL.Image
 import pytest
 from conftest import GOLDEN
 
-from jaxsr import image, models, weights
+from jaxsr import image, models, papers, weights
 from jaxsr.data import sources
 from jaxsr.evaluation import figures, protocol, tables
 from jaxsr.importers import features
@@ -284,9 +283,7 @@ def test_published_figures_are_found(network, fields, data, scale, expected):
 
 
 def test_every_row_of_published_figures_is_there():
-    figures = json.loads(
-        importlib.resources.files("jaxsr").joinpath("papers.json").read_text()
-    )
+    figures = papers.scores()
     for network, entry in models.NETWORKS.items():
         for row in entry.rows:
             net = models.make(network, **row.fields)

@@ -7,13 +7,23 @@ import sys
 
 import jaxsr
 from jaxsr import checks, terminal
-from jaxsr.cli import compare, evaluate, import_, models, prepare, report, upscale
+from jaxsr.cli import (
+    compare,
+    evaluate,
+    import_,
+    models,
+    prepare,
+    report,
+    reproduce,
+    upscale,
+)
 
 VERBS = {
     "upscale": upscale,
     "compare": compare,
     "evaluate": evaluate,
     "report": report,
+    "reproduce": reproduce,
     "import": import_,
     "models": models,
     "prepare": prepare,

@@ -53,6 +53,11 @@ def crops(
     path: str | pathlib.Path, rows: list[list[np.ndarray]], *, titles: list[str]
 ) -> None:
     """Writes a PNG of images [h, w, 1 or 3] in [0, 1], a column under each title."""
+    strip(rows, titles=titles).savefig(path, dpi=110)
+
+
+def strip(rows: list[list[np.ndarray]], *, titles: list[str]):
+    """The figure that `crops` writes."""
     from matplotlib import figure
 
     fig = figure.Figure(
@@ -71,7 +76,7 @@ def crops(
             ax.set_axis_off()
     for ax, title in zip(grid[0], titles):
         ax.set_title(title, fontsize=9)
-    fig.savefig(path, dpi=110)
+    return fig
 
 
 def curves(

@@ -4,6 +4,7 @@ Counting takes seconds, so `jaxsr models` reads what `python -m jaxsr.models.cos
 has written to networks.json, to be run again where a network or its variants change.
 """
 
+import functools
 import json
 import math
 import pathlib
@@ -24,6 +25,7 @@ class Cost(NamedTuple):
     multiply_adds: int  # of its convolutions, for one image
 
 
+@functools.lru_cache(maxsize=1024)
 def count(
     net: nn.Module,
     channels: int,

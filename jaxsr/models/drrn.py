@@ -21,7 +21,9 @@ class DRRN(nn.Module):
     the last thousand updates or so, as the authors' does. Without it and without biases
     (norm=False, bias=False) it has 297,216 parameters, and is the network of PyTorch
     ports if rectified=True: there, ReLUs that work in place change the enlarged image
-    and the head's features before these are added to later ones. `dtype` is that of the
+    and the head's features before these are added to later ones. For the paper's
+    ablations shared=False gives every unit its own weights, and with chain=True a unit
+    adds to the features before it instead of the head's. `dtype` is that of the
     activations; parameters, statistics and the residual sum stay float32. `axis_name`
     is the axis over which a batch is spread under shard_map or pmap: its statistics are
     those of the whole.
@@ -36,6 +38,8 @@ class DRRN(nn.Module):
     blocks: int = 1
     units: int = 25
     width: int = 128
+    shared: bool = True
+    chain: bool = False
     norm: bool = True
     bias: bool = True
     rectified: bool = False
@@ -77,14 +81,18 @@ class DRRN(nn.Module):
         kept = nn.relu if self.rectified else (lambda x: x)
         x = enlarged
         for b in range(self.blocks):
-            head, conv_a, conv_b = (
-                conv(self.width, name=f"block_{b}_{part}")
-                for part in ("head", "a", "b")
-            )
+            head = conv(self.width, name=f"block_{b}_head")
             start = x = kept(layer(head, x, f"block_{b}_norm_head"))
             for u in range(self.units):  # gradients of a scan are slow on CPUs
-                x = layer(conv_a, x, f"block_{b}_norm_{u}_a")
-                x = start + layer(conv_b, x, f"block_{b}_norm_{u}_b")
+                if u == 0 or not self.shared:
+                    unit = "" if self.shared else f"{u}_"
+                    conv_a, conv_b = (
+                        conv(self.width, name=f"block_{b}_{unit}{part}")
+                        for part in ("a", "b")
+                    )
+                added = layer(conv_a, x, f"block_{b}_norm_{u}_a")
+                added = layer(conv_b, added, f"block_{b}_norm_{u}_b")
+                x = added + (x if self.chain else start)
         tail = conv(enlarged.shape[-1], name="tail")
         residual = layer(tail, x, "norm_tail").astype(jnp.float32)
         return kept(enlarged) + residual

@@ -29,6 +29,9 @@ class LapSRN(nn.Module):
     scales=(2,) for x2 (407,441) and scales=(2, 4, 8), depth=5 for x8 (667,123). All but
     the last level are made on the way, so a network gives their images as well.
     `up_side` is that of the transposed convolutions of features, 3 or, as in ports, 4.
+    For the paper's ablations residual=False makes each image of the features alone, and
+    with pyramid=False all convolutions come before the first level, and only the last
+    level's image is made of features; `levels` is then not for training.
     `dtype` is that of the features; parameters and images stay float32.
 
     Memory: the gradient at x4 for the authors' batch of 64 patches of 32x32 takes
@@ -41,6 +44,8 @@ class LapSRN(nn.Module):
     depth: int = 10
     width: int = 64
     up_side: int = 3
+    residual: bool = True
+    pyramid: bool = True
     dtype: str = "float32"
 
     @property
@@ -62,18 +67,30 @@ class LapSRN(nn.Module):
     ) -> tuple[jax.Array, ...]:
         """Returns the images at each of `scales` up to `scale`; args as for a call."""
         conv = functools.partial(_conv, self.width, dtype=self.dtype)
-        x = _lrelu(conv(kernel_init=FIRST, name="conv_in")(lr))
-        image, images = lr, []
-        for level in range(_count(self, scale)):
+        count, channels = _count(self, scale), lr.shape[-1]
+
+        def features(x, level):
             for i in range(self.depth):
                 x = _lrelu(conv(name=f"level_{level}_conv_{i}")(x))
-            name = f"level_{level}_up"
-            x = _lrelu(_up(self.width, self.dtype, name, self.up_side)(x))
-            residual = _conv(
-                lr.shape[-1], dtype=self.dtype, name=f"level_{level}_residual"
-            )(x)
-            image = _up_image(lr.shape[-1], name=f"level_{level}_image")(image)
-            image += residual.astype(jnp.float32)
+            return x
+
+        x = _lrelu(conv(kernel_init=FIRST, name="conv_in")(lr))
+        if not self.pyramid:
+            for level in range(count):
+                x = features(x, level)
+        image, images = lr, []
+        for level in range(count):
+            if self.pyramid:
+                x = features(x, level)
+            x = _lrelu(
+                _up(self.width, self.dtype, f"level_{level}_up", self.up_side)(x)
+            )
+            if self.residual:
+                image = _up_image(channels, name=f"level_{level}_image")(image)
+            if self.pyramid or level == count - 1:
+                last = _conv(channels, dtype=self.dtype, name=f"level_{level}_residual")
+                made = last(x).astype(jnp.float32)
+                image = image + made if self.residual else made
             images.append(image)
         return tuple(images)
 

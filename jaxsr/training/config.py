@@ -37,7 +37,7 @@ _RATES = checks.several(
 )
 
 SETTINGS = {
-    "seed": (0, checks.integer(0)),
+    "seed": (0, checks.integer(0)),  # of the network's first weights
     "epochs": (80.0, checks.number(above=0)),  # length of the run; fractions are fine
     # The second is of NVIDIA, the third that of activations.
     "precision": ("float32", checks.one_of(["float32", "tf32", "bfloat16"])),
@@ -74,6 +74,7 @@ SETTINGS = {
     "data.strict": (False, checks.FLAG),  # a missing set is an error
     # With "device" the images lie on the accelerator.
     "data.backend": ("tfdata", checks.one_of(["device", "tfdata"])),
+    "data.seed": (0, checks.integer(0)),  # of the order and the turns of patches
     "data.plan": ("grid", checks.one_of(["grid", "pyramid", "random"])),
     "data.scales": ((2, 3, 4), checks.several(checks.integer(most=64), least=1)),
     # Pixels a side, of the network's input; in the plan "pyramid" of the true image.
@@ -221,3 +222,9 @@ def _check_memory(config):
 def is_gan(config: dict) -> bool:
     """Whether a run trains its network against a discriminator."""
     return config["objective"]["name"] == ADVERSARIAL
+
+
+def chooses(config: dict) -> bool:
+    """Whether validation chooses the kept model or steers the learning rate."""
+    by_validation = config["plateau"].get("of") == "validation"
+    return bool(config["validation"]["best_by"]) or by_validation

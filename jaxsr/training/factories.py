@@ -12,10 +12,10 @@ import flax.linen as nn
 import jax
 import optax
 
-from jaxsr import losses, models, optim, perceptual
+from jaxsr import image, losses, models, optim, perceptual
 from jaxsr.data import patches, sources
 from jaxsr.importers import features
-from jaxsr.models import discriminator
+from jaxsr.models import cost, discriminator
 from jaxsr.training import objectives
 from jaxsr.training import step as steps
 from jaxsr.training.config import ADVERSARIAL, VGG, is_gan
@@ -89,7 +89,7 @@ def make_feed(
     feed = backend.make_feed(
         source,
         plan,
-        seed=config["seed"],
+        seed=data["seed"],
         scales=tuple(data["scales"]),
         color=config["color"],
         input=input,
@@ -218,3 +218,26 @@ def make_discriminator(config: dict) -> discriminator.Discriminator:
         "discriminator",
         config["discriminator"] | given,
     )
+
+
+def cost_of(config: dict) -> cost.Cost:
+    """The parameters of a run's network, and its multiply-adds for one patch."""
+    data = config["data"]
+    net = models.make(**config["network"] | config["in_training"])
+    scale, low = max(data["scales"]), net.input == "low"
+    side = data["patch"] * (scale if low and data["plan"] != "pyramid" else 1)
+    return cost.count(
+        net,
+        image.channels(config["color"]),
+        size=(side, side),
+        scale=scale if models.is_multiscale(net) else None,
+    )
+
+
+def gflop(config: dict) -> float:
+    """10^9 operations of an update for each of its patches.
+
+    Multiplications and additions of the convolutions, for the result and as many for
+    each of two gradients, however a platform computes them.
+    """
+    return 6e-9 * cost_of(config).multiply_adds

@@ -105,9 +105,10 @@ def claim(workdir: pathlib.Path, settings: dict, images: dict | None = None) -> 
             _write(workdir / IMAGES, images)
         return
     try:
-        theirs = BEFORE | json.loads(path.read_bytes())
+        theirs = json.loads(path.read_bytes())
+        theirs = BEFORE | {"data.seed": theirs["seed"]} | theirs
         theirs["start"] = pathlib.Path(theirs["start"]).name
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}), so the settings of that run are unknown. If "
             "yours are the same, remove the file and resume."

@@ -59,6 +59,7 @@ def train(
     *,
     origin: dict | None = None,
     verbose: bool = False,
+    in_study: bool = False,
 ) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
@@ -71,6 +72,7 @@ def train(
         workdir: the work directory, made where it is missing.
         origin: what the model's card also says, as the command and the commit.
         verbose: print every parameter's shape, mean and deviation.
+        in_study: as in `setup.set_up`.
 
     Raises:
         ValueError: for a setting that is wrong, or a workdir of another run.
@@ -80,7 +82,7 @@ def train(
     """
     workdir = pathlib.Path(workdir).expanduser()
     process.check_workdir(workdir)
-    run = set_up(config, workdir)
+    run = set_up(config, workdir, in_study=in_study)
     identity.claim(workdir, run.settings, run.images)
     with process.alone(workdir):
         with process.Interrupt() as interrupt:
@@ -105,11 +107,11 @@ def train(
             raise SystemExit(1)
 
 
-def set_up(config, workdir: pathlib.Path) -> setup.Setup:
+def set_up(config, workdir: pathlib.Path, *, in_study: bool = False) -> setup.Setup:
     """What the run of a config in a work directory, new or begun, is made of."""
     checkpoints = workdir / "checkpoints"
     fresh = not (checkpoints.exists() and os.listdir(checkpoints))
-    return setup.set_up(config.to_dict(), fresh=fresh)
+    return setup.set_up(config.to_dict(), fresh=fresh, in_study=in_study)
 
 
 class _Loop:

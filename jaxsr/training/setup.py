@@ -55,12 +55,14 @@ class Setup(NamedTuple):
         )
 
 
-def set_up(config: dict, *, fresh: bool = True) -> Setup:
+def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup:
     """All that a run is made of.
 
     Args:
         config: of what `config.SETTINGS` has.
         fresh: whether the run begins, so that the model of `start` is read.
+        in_study: whether the validation images may be a benchmark, whose scores along
+            the way a study shows. They then choose nothing.
 
     Raises:
         ValueError: for a setting that is wrong.
@@ -69,8 +71,9 @@ def set_up(config: dict, *, fresh: bool = True) -> Setup:
     precision, _ = models.PRECISIONS[config["precision"]]
     jax.config.update("jax_default_matmul_precision", precision)
     net = models.make(**config["network"])
+    shown = in_study and not configs.chooses(config)
     source, validation = open_data(
-        config["data"], config["validation"]["name"], net.input
+        config["data"], config["validation"]["name"], net.input, benchmark=shown
     )
     scales = config["data"]["scales"]
     lpips = results.load_lpips(config)
@@ -176,7 +179,7 @@ def make_update(
 
 
 def open_data(
-    data: dict, validation: str, input: str
+    data: dict, validation: str, input: str, *, benchmark: bool = False
 ) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
@@ -184,10 +187,16 @@ def open_data(
     without, unless data.strict; where none can, the free photographs of `samples` take
     their place. Images too small for a patch are left out of training, and named.
 
+    Args:
+        data: that section of a config.
+        validation: the name of the validation images.
+        input: of the network.
+        benchmark: whether these may be a benchmark.
+
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
     """
-    for name in (data["name"], validation):
+    for name in [data["name"]] + [validation] * (not benchmark):
         if sets.split_of(name) == "test":
             raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
     source = _open(data, data["name"], "samples", "TRAINING ON")

@@ -1,0 +1,1 @@
+"""The engine of `jaxsr reproduce`, which runs the studies of `jaxsr.studies`."""

@@ -1,0 +1,254 @@
+"""The forms of the papers' figures: functions `Results` -> a figure of matplotlib.
+
+Filled marks and lines are measured, as the mean over seeds with bars of one standard
+deviation; hollow marks are what the paper prints; the dashed line is bicubic.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jaxsr.data import sets
+from jaxsr.evaluation import figures, protocol
+from jaxsr.reproduction import study
+
+Draw = Callable[[study.Results], object]
+
+
+def over(x: dict[str, float], *columns: str, label: str, groups=None) -> Draw:
+    """A panel for each column: the score over a number that each variant has.
+
+    Args:
+        x: variant -> that number.
+        columns: of the measure.
+        label: what the number is.
+        groups: variant -> the line it belongs to; by default all are one line.
+    """
+
+    def draw(results):
+        fig, axes = _panels(len(columns))
+        for ax, column in zip(axes, columns):
+            lines = {}
+            for variant in x:
+                group = groups[variant] if groups else "measured"
+                lines.setdefault(group, []).append(variant)
+            for i, (group, variants) in enumerate(lines.items()):
+                points = [(x[v], *_mean(results, v, column)) for v in variants]
+                points = sorted(p for p in points if p[1] is not None)
+                if points:
+                    xs, means, deviations = zip(*points)
+                    style = {"color": f"C{i}", "capsize": 3, "label": group}
+                    ax.errorbar(xs, means, deviations, marker="o", **style)
+                paper = [(x[v], results.paper.get(v, {}).get(column)) for v in variants]
+                paper = sorted(p for p in paper if p[1] is not None)
+                if paper:
+                    style = {"color": f"C{i}", "marker": "o", "fillstyle": "none"}
+                    ax.plot(
+                        *zip(*paper), linestyle=":", label=f"{group}, paper", **style
+                    )
+            _bicubic(ax, results, column)
+            ax.set(xlabel=label, title=column, ylabel="PSNR, dB")
+            ax.legend(frameon=False)
+        return fig
+
+    return draw
+
+
+def dots(*columns: str) -> Draw:
+    """A panel for each column: a row for each variant, its score along the x-axis."""
+
+    def draw(results):
+        variants = list(results.measured)
+        fig, axes = _panels(len(columns), height=0.35 * len(variants) + 1.6)
+        for ax, column in zip(axes, columns):
+            for y, variant in enumerate(variants):
+                mean, deviation = _mean(results, variant, column)
+                if mean is not None:
+                    ax.errorbar(
+                        mean, y, xerr=deviation, marker="o", color="C0", capsize=3
+                    )
+                paper = results.paper.get(variant, {}).get(column)
+                if paper is not None:
+                    ax.plot(paper, y, "o", color="C0", fillstyle="none")
+            _bicubic(ax, results, column, upright=True)
+            ax.set(yticks=range(len(variants)), xlabel=column)
+            ax.set_yticklabels(variants)
+            ax.invert_yaxis()
+            ax.margins(y=0.15)
+        return fig
+
+    return draw
+
+
+def epochs(**panels: Sequence[str]) -> Draw:
+    """The PSNR over the epochs, by the measurements along, a line for each variant.
+
+    Args:
+        panels: what is measured, as "Set5_x2" -> its variants; without any, all.
+    """
+
+    def draw(results):
+        fig, axes = _panels(len(panels))
+        for ax, (name, variants) in zip(axes, panels.items()):
+            name = name.replace("_", " ")
+            for i, variant in enumerate(variants or results.curves):
+                _course(ax, results, variant, f"C{i}")
+            _bicubic(ax, results, name)
+            # A run that diverges for a while must not hide the others.
+            low = results.bicubic.get(name, 30.0) - 8
+            ax.set_ylim(bottom=max(low, ax.get_ylim()[0]))
+            ax.set(xlabel="epochs of the full length", ylabel=f"PSNR on {name}, dB")
+            ax.legend(frameon=False, fontsize=8)
+        return fig
+
+    return draw
+
+
+def _course(ax, results, variant: str, color: str) -> None:
+    label = variant
+    for points in filter(None, results.curves.get(variant, ())):
+        ax.plot(*zip(*points), color=color, label=label)
+        label = None  # of the other seeds
+    for column, value in results.paper.get(variant, {}).items():
+        if column.startswith("epoch "):
+            epoch = float(column.removeprefix("epoch "))
+            ax.plot(epoch, value, "o", color=color, fillstyle="none")
+
+
+def along_columns(x: dict[str, float], *, label: str) -> Draw:
+    """One panel with a line for each variant: its columns over their numbers.
+
+    Args:
+        x: column -> number.
+        label: what the number is.
+    """
+
+    def draw(results):
+        fig, (ax,) = _panels(1)
+        lines = {
+            v: [_mean(results, v, column) for column in x] for v in results.measured
+        }
+        for variant, points in lines.items():
+            if all(mean is not None for mean, _ in points):
+                means, deviations = zip(*points)
+                ax.errorbar(
+                    x.values(), means, deviations, marker="o", capsize=3, label=variant
+                )
+        if all(column in results.bicubic for column in x):
+            values = [results.bicubic[column] for column in x]
+            ax.plot(x.values(), values, "--", color="gray", label="bicubic")
+        ax.set(xlabel=label, ylabel="PSNR, dB")
+        ax.legend(frameon=False)
+        return fig
+
+    return draw
+
+
+def against_seconds(column: str, printed: dict[str, float]) -> Draw:
+    """PSNR over the seconds for an image; hollow marks are printed by the paper.
+
+    Args:
+        column: of the measure.
+        printed: variant -> the seconds that the paper prints, on its machine.
+    """
+
+    def draw(results):
+        fig, (ax,) = _panels(1, height=4.5)
+        for variant, seconds in results.seconds.items():
+            mean, _ = _mean(results, variant, column)
+            if mean is not None and seconds:
+                _point(ax, np.mean(seconds), mean, variant, "full")
+        for variant, seconds in printed.items():
+            psnr = results.paper.get(variant, {}).get(column)
+            if psnr is not None and seconds:
+                _point(ax, seconds, psnr, variant, "none")
+        _bicubic(ax, results, column)
+        ax.set(xscale="log", xlabel="seconds for an image", ylabel="PSNR, dB")
+        ax.set_title(column)
+        ax.invert_xaxis()
+        ax.margins(0.2)
+        return fig
+
+    return draw
+
+
+def _point(ax, x, y, text, fill):
+    ax.plot(x, y, "o", color="C0", fillstyle=fill)
+    place = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7}
+    ax.annotate(text, (x, y), **place)
+
+
+def crops(name: str, count: int, scale: int) -> Draw:
+    """Crops where bicubic is furthest off: bicubic, every variant, the true image.
+
+    Args:
+        name: of a benchmark set.
+        count: of its images, the first ones.
+        scale: by which they are upscaled.
+    """
+
+    def draw(results):
+        (source,) = sets.open_each([name])
+        firsts = {}
+        for job in results.jobs:
+            firsts.setdefault(job.variant, job.trained().model)
+        rows, titles = [], ["bicubic", *firsts, "true"]
+        for i in range(count):
+            pixels, row = source.read(i), {}
+            for variant, model in firsts.items():
+                row["bicubic"], row[variant], row["true"] = protocol.crops(
+                    model, pixels, scale, side=96
+                )
+            rows.append([row[title] for title in titles])
+        return figures.strip(rows, titles=titles)
+
+    return draw
+
+
+def snapshots(variant: str, count: int) -> Draw:
+    """The crops that a run of a variant wrote at its validations, one below another.
+
+    Args:
+        variant: its name.
+        count: how many of them, evenly spread over the run.
+    """
+
+    def draw(results):
+        import PIL.Image
+
+        folders = [j.workdir / "crops" for j in results.jobs if j.variant == variant]
+        files = sorted(folders[0].glob("*.png")) if folders else []
+        picked = np.unique(np.linspace(0, len(files) - 1, count).round().astype(int))
+        fig, axes = _panels(1, height=2.4 * max(1, len(files and picked)))
+        axes[0].set_axis_off()
+        if files:
+            read = [np.asarray(PIL.Image.open(files[i]).convert("RGB")) for i in picked]
+            axes[0].imshow(np.concatenate(read))
+        return fig
+
+    return draw
+
+
+def _panels(count: int, height: float = 3.6):
+    from matplotlib import figure
+
+    fig = figure.Figure(figsize=(4.4 * count, height), layout="constrained")
+    axes = np.ravel(fig.subplots(1, count))
+    for ax in axes:
+        ax.grid(alpha=0.3)
+    return fig, axes
+
+
+def _mean(results, variant: str, column: str) -> tuple[float | None, float]:
+    """The mean and the standard deviation over seeds."""
+    values = [run[column] for run in results.measured.get(variant, ()) if column in run]
+    if not values:
+        return None, 0.0
+    return float(np.mean(values)), float(np.std(values))
+
+
+def _bicubic(ax, results, column: str, *, upright: bool = False) -> None:
+    value = results.bicubic.get(column)
+    if value is not None:
+        line = ax.axvline if upright else ax.axhline
+        line(value, color="gray", linestyle="--", label="bicubic")

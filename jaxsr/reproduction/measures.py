@@ -1,0 +1,164 @@
+"""What studies measure of a trained variant: functions `Run` -> column -> number."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+import numpy as np
+
+from jaxsr import metrics, weights
+from jaxsr.data import sets
+from jaxsr.evaluation import protocol
+from jaxsr.reproduction import study
+
+Measure = Callable[[study.Run], dict[str, float]]
+
+
+def all_of(*measures: Measure) -> Measure:
+    """The columns of several measures."""
+
+    def measure(run):
+        return {column: x for one in measures for column, x in one(run).items()}
+
+    return measure
+
+
+def psnr(*names: str, scales: Iterable[int] = (), on: str = "y") -> Measure:
+    """Columns "Set5 x2": the mean PSNR in dB on a set by the protocol.
+
+    Args:
+        names: of benchmark sets.
+        scales: by default those that the run is trained at.
+        on: "y", or "rgb" for the PSNR of all three channels, as "Set5 x2, RGB".
+    """
+
+    def measure(run):
+        found = {}
+        for source in sets.open_each(names):
+            for scale in scales or run.config["data"]["scales"]:
+                column = f"{source.name} x{scale}" + ", RGB" * (on == "rgb")
+                found[column] = _mean(run.model, source, scale, on)
+        return found
+
+    return measure
+
+
+def _mean(model: weights.Model, source, scale: int, on: str) -> float:
+    if on == "y":
+        *_, mean = protocol.evaluate(model, source, [scale])
+        return mean.psnr
+    values = []
+    for i in range(len(source.names)):
+        pair = protocol.restore_rgb(model, source.read(i), scale)
+        with jax.default_matmul_precision("highest"):
+            value = metrics.psnr(*(x[None] for x in pair), border=scale)
+        values.append(float(value[0]))
+    return float(np.mean(values))
+
+
+def ssim(*names: str) -> Measure:
+    """Columns "Set5 x2, SSIM", at the scales that the run is trained at."""
+
+    def measure(run):
+        scales = run.config["data"]["scales"]
+        return {
+            f"{source.name} x{score.scale}, SSIM": score.ssim
+            for source in sets.open_each(names)
+            for score in protocol.evaluate(run.model, source, scales)
+            if score.image == "mean"
+        }
+
+    return measure
+
+
+def after(*epochs: int) -> Measure:
+    """Columns "epoch 10": the PSNR in dB of the measurements along the way.
+
+    Epochs are of the full length; at a smaller budget they come as much earlier.
+    """
+
+    def measure(run):
+        total = run.config["epochs"]
+        every = run.config["validation"]["every"]
+        values = [y for _, y in curve(run)]
+        full = max(epochs)
+        found = {}
+        for epoch in epochs:
+            i = round(epoch / full * total / every) - 1
+            if 0 <= i < len(values):
+                found[f"epoch {epoch}"] = values[i]
+        return found
+
+    return measure
+
+
+def curve(run: study.Run) -> list[tuple[float, float]]:
+    """(update, PSNR in dB) of every validation of a run."""
+    return [
+        (record["step"], record["validation_psnr"])
+        for record in run.records
+        if "validation_psnr" in record
+    ]
+
+
+def parameters(run: study.Run) -> dict[str, float]:
+    """The column "parameters": how many the network has."""
+    return {"parameters": sum(x.size for x in jax.tree.leaves(run.model.variables))}
+
+
+def at_distances(name: str, distances: Sequence[int]) -> Measure:
+    """Columns "8 px": the PSNR in dB of a set's pixels so far from the border.
+
+    A column holds the distances up to the next one; the mean is over all such pixels.
+    """
+
+    def measure(run):
+        (source,), (scale,) = sets.open_each([name]), run.config["data"]["scales"]
+        errors, counts = np.zeros(len(distances)), np.zeros(len(distances))
+        for i in range(len(source.names)):
+            sr, hr = protocol.restore_image(run.model, source.read(i), scale)
+            rows, columns = (
+                np.minimum(np.arange(side), np.arange(side)[::-1])
+                for side in hr.shape[:2]
+            )
+            distance = np.minimum(rows[:, None], columns)
+            bins = np.searchsorted(distances, distance, side="right") - 1
+            error = np.square(np.asarray(sr - hr, np.float64))[..., 0]
+            errors += np.bincount(bins.ravel(), error.ravel(), len(distances))
+            counts += np.bincount(bins.ravel(), minlength=len(distances))
+        psnrs = -10 * np.log10(errors / counts)
+        return {f"{d} px": float(x) for d, x in zip(distances, psnrs)}
+
+    return measure
+
+
+def seconds(run: study.Run, name: str) -> float:
+    """The median seconds that the network takes for an image of a set, compiled."""
+    (source,), scale = sets.open_each([name]), max(run.config["data"]["scales"])
+    taken = []
+    for i in [*range(len(source.names))] * 2:
+        pixels, began = source.read(i), time.perf_counter()
+        protocol.restore_image(run.model, pixels, scale)
+        taken.append(time.perf_counter() - began)
+    return float(np.median(taken[len(source.names) :]))
+
+
+def lpips(*names: str) -> Measure:
+    """Columns "Set5 x4, LPIPS", where the weights of LPIPS are found."""
+
+    def measure(run):
+        from jaxsr.importers import features
+
+        try:
+            params = features.load_lpips(run.config["perceptual"]["lpips"] or None)
+        except FileNotFoundError:
+            return {}
+        scales = run.config["data"]["scales"]
+        return {
+            f"{source.name} x{score.scale}, LPIPS": score.lpips
+            for source in sets.open_each(names)
+            for score in protocol.evaluate(run.model, source, scales, lpips=params)
+            if score.image == "mean"
+        }
+
+    return measure

@@ -1,0 +1,1 @@
+"""The papers' studies: each file holds the STUDY of its name for `jaxsr reproduce`."""

@@ -1,0 +1,17 @@
+"""VDSR, table 2: networks trained at some scales, tested at all."""
+
+from jaxsr.reproduction import drawing, measures, study
+from jaxsr.studies.vdsr_residual import VDSR
+
+SCALES = [(2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)]
+
+STUDY = study.Study(
+    varies="The scales that a network of 20 layers is trained at",
+    source="VDSR, table 2",
+    settings=VDSR | {"network": {"name": "vdsr"}, "data.backend": "device"},
+    variants={
+        ", ".join(f"x{s}" for s in scales): {"data.scales": scales} for scales in SCALES
+    },
+    measure=measures.psnr("Set5", scales=(2, 3, 4)),
+    draw=drawing.dots("Set5 x2", "Set5 x3", "Set5 x4"),
+)
