@@ -145,7 +145,7 @@ def outcome(function, *args, errors=ValueError):
         return None
 
 
-def twice(pixels, size, model, *, advance=None, **options):
+def twice(pixels, size, model, options, *, data_range=None, advance=None):
     """Stands for `upscale.to_size`, which is no part of this: the nearest pixels."""
     rows, columns = (
         np.arange(new) * old // new for new, old in zip(size, pixels.shape)

@@ -64,8 +64,10 @@ SMALL = [
     ("bicubic", {}),
     ("bilinear", {}),
     ("drcn", {"depth": 2, "width": 4}),
+    ("drcn", {"depth": 2, "width": 4, "skip": False}),
     ("drrn", {"blocks": 2, "units": 2, "width": 4}),
     ("drrn", {"units": 1, "width": 4, "norm": False, "bias": False}),
+    ("drrn", {"units": 2, "width": 4, "shared": False, "chain": True}),
     ("drrn", {"units": 2, "width": 4, "norm": False, "rectified": True}),
     ("edsr", {"scale": 2, "blocks": 1, "width": 3}),
     ("edsr", {"scale": 3, "blocks": 1, "width": 3}),
@@ -75,6 +77,8 @@ SMALL = [
     *[("fsrcnn", {"scale": s, "width": 5, "narrow": 4, "depth": 1}) for s in (2, 3, 4)],
     ("lanczos", {}),
     ("lapsrn", {"scales": (2, 4, 8), "depth": 2, "width": 4}),
+    ("lapsrn", {"scales": (2, 4), "depth": 2, "width": 4, "pyramid": False}),
+    ("lapsrn", {"scales": (2, 4), "depth": 2, "width": 4, "residual": False}),
     ("mdsr", {"blocks": 1, "width": 3}),
     ("ms_lapsrn", {"depth": 2, "recursions": 2, "width": 4}),
     ("nearest", {}),
@@ -87,8 +91,10 @@ SMALL = [
     ("srdensenet", {"dense": True, **DENSE}),
     ("srresnet", {"scale": 2, "blocks": 1, "width": 3}),
     ("srresnet", {"scale": 4, "blocks": 1, "width": 3}),
+    ("srresnet", {"scale": 2, "blocks": 1, "width": 3, "norm": False, "skips": False}),
     ("vdsr", {"depth": 4, "width": 5}),
     ("vdsr", {"depth": 2, "width": 3, "residual": False}),
+    ("vdsr", {"depth": 4, "width": 5, "padding": "edge"}),
 ]
 
 

@@ -31,7 +31,7 @@ class LapSRN(nn.Module):
     `up_side` is that of the transposed convolutions of features, 3 or, as in ports, 4.
     For the paper's ablations residual=False makes each image of the features alone, and
     with pyramid=False all convolutions come before the first level, and only the last
-    level's image is made of features; `levels` is then not for training.
+    level adds details: it is a network of the largest scale, to be trained on that.
     `dtype` is that of the features; parameters and images stay float32.
 
     Memory: the gradient at x4 for the authors' batch of 64 patches of 32x32 takes
@@ -51,7 +51,10 @@ class LapSRN(nn.Module):
     @property
     def halo(self) -> int:
         """Input pixels on each side that one output pixel depends on."""
-        return _reach(len(self.scales), self.depth)
+        depths = [self.depth] * len(self.scales)
+        if not self.pyramid:  # all of them before the first level
+            depths = [0] * (len(depths) - 1) + [sum(depths)]
+        return _reach(depths)
 
     def __call__(self, lr: jax.Array, *, scale: int | None = None) -> jax.Array:
         """Returns sr [B, scale*h, scale*w, C], not clipped, for lr [B, h, w, C].
@@ -68,6 +71,8 @@ class LapSRN(nn.Module):
         """Returns the images at each of `scales` up to `scale`; args as for a call."""
         conv = functools.partial(_conv, self.width, dtype=self.dtype)
         count, channels = _count(self, scale), lr.shape[-1]
+        if not (self.pyramid or self.residual):
+            raise ValueError("pyramid=False needs residual=True.")
 
         def features(x, level):
             for i in range(self.depth):
@@ -87,7 +92,7 @@ class LapSRN(nn.Module):
             )
             if self.residual:
                 image = _up_image(channels, name=f"level_{level}_image")(image)
-            if self.pyramid or level == count - 1:
+            if self.pyramid or level == len(self.scales) - 1:
                 last = _conv(channels, dtype=self.dtype, name=f"level_{level}_residual")
                 made = last(x).astype(jnp.float32)
                 image = image + made if self.residual else made
@@ -118,7 +123,7 @@ class MSLapSRN(nn.Module):
     @property
     def halo(self) -> int:
         """Input pixels on each side that one output pixel depends on."""
-        return _reach(len(self.scales), self.depth * self.recursions)
+        return _reach([self.depth * self.recursions] * len(self.scales))
 
     def __call__(self, lr: jax.Array, *, scale: int | None = None) -> jax.Array:
         """Returns sr [B, scale*h, scale*w, C], not clipped, for lr [B, h, w, C].
@@ -172,10 +177,10 @@ def _count(net, scale) -> int:
     return net.scales.index(scale) + 1
 
 
-def _reach(levels: int, depth: int) -> int:
-    """The halo of `levels` levels of `depth` convolutions each."""
+def _reach(depths: list[int]) -> int:
+    """The halo of levels of so many convolutions each, the last level first."""
     reach = 1  # the last residual convolution
-    for _ in range(levels):
+    for depth in depths:
         reach = (reach + 2) // 2 + depth
     return reach + 1
 
