@@ -42,7 +42,7 @@ def _integer(variable: str) -> int | None:
 
 
 def _at_home(arg: str) -> str:
-    """A flag whose value, a path, may begin with ~, which no shell expands there."""
+    """The flag with ~ expanded at the start of its value, which no shell does there."""
     name, equals, value = arg.partition("=")
     return name + equals + os.path.expanduser(value)
 

@@ -110,7 +110,7 @@ def scale_by_name(
 def skip_unused(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """Leaves a parameter, and its moments, as they are where its whole gradient is 0.
 
-    So the branches of MDSR that a batch has no use for do not go on by old momentum.
+    So the branches of MDSR that a batch does not use are not moved by old momentum.
     Counts, as Adam's for its bias correction, are common to all parameters.
     """
     tx = optax.with_extra_args_support(tx)

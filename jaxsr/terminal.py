@@ -12,21 +12,21 @@ def shown(path: str | os.PathLike) -> str:
 
 
 def printable(text: str) -> str:
-    """The text, of whose lines each is shown."""
+    """The text with each line made printable by `shown`."""
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors show arguments that no terminal can print."""
+    """A parser whose errors escape arguments that no terminal can print."""
 
     def error(self, message):
         super().error(shown(message))
 
 
 def make_safe() -> None:
-    """Lets names that no terminal can print end no command, nor change a terminal.
+    """Makes stdout, stderr and the log escape what a terminal cannot print.
 
-    All commands begin with it, once logging is set up.
+    Every command calls it first, once logging is set up.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -34,7 +34,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also the mean over eight flips and rotations, as NAME+",
     )
     parser.add_argument(
-        "--precision", default="float32", help=f"of the network: {options.PRECISIONS}"
+        "--precision",
+        default="float32",
+        help=f"of the activations: {options.PRECISIONS}",
     )
     parser.add_argument(
         "--half", action="store_true", help="with the weights rounded to float16"

@@ -7,7 +7,7 @@ import sys
 
 from jaxsr import terminal
 
-RANGE = "white in files of 16 bits, as 4095 (10, 12, 14 or 16 bits, by the largest)"
+RANGE = "value of white in 16-bit files, as 4095 (by the largest value in the file)"
 MODEL = "a shipped model, a model file or a run directory"
 PRECISIONS = "float32, tf32, bfloat16 or float16 (float32)"
 

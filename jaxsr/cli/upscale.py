@@ -22,12 +22,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a folder, or a file for a single input",
     )
     goal = parser.add_mutually_exclusive_group()
-    goal.add_argument("--scale", type=float, default=2.0, help="any number >= 1 (2)")
+    goal.add_argument(
+        "--scale", type=float, default=2.0, help="factor, any number >= 1 (2)"
+    )
     goal.add_argument(
         "--size",
         type=options.size,
         metavar="WIDTHxHEIGHT",
-        help="as large as fits inside, proportions kept",
+        help="instead of a scale: the largest size that fits inside",
     )
     parser.add_argument(
         "--model",
@@ -36,19 +38,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"{options.MODEL} (auto: the best shipped)",
     )
     parser.add_argument(
-        "--quality", default="balanced", help="of auto: fast, balanced or best"
+        "--quality",
+        default="balanced",
+        help="fast, balanced or best: which model auto chooses (balanced)",
     )
     parser.add_argument(
         "--ensemble",
         action="store_true",
-        help="the mean over eight flips and rotations: better, 8 times as slow",
+        help="average over eight flips and rotations: better, 8 times as slow",
     )
     parser.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
-    parser.add_argument("--tile", type=int, help="side in pixels (what is fast)")
+    parser.add_argument(
+        "--tile", type=int, help="side of a tile in input pixels (a fast one)"
+    )
     parser.add_argument("--range", type=int, help=options.RANGE)
     parser.add_argument("--precision", default="float32", help=options.PRECISIONS)
     options.add_written(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be written"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -48,11 +48,11 @@ def fetch(
         data_dir: the folders go in here; by default into $JAXSR_DATA (of weights, into
             $JAXSR_WEIGHTS first), without that into ~/.cache/jaxsr/data.
         url: server of {repository}/{commit}/{path}.
-        progress: show a bar, and on the terminal every file that could not be had.
+        progress: show a bar, and name every file whose download failed.
 
     Raises:
-        FetchError: some files could not be had; the first is named. The rest was
-            fetched, unless not a single one could be had.
+        FetchError: some downloads failed; the first is named. The other files were
+            downloaded, unless all failed.
         DataNotFound: the set has no place to be fetched from, and is not there.
         ValueError: there are no such weights.
     """
@@ -87,7 +87,7 @@ def open_or_fetch(name: str, data_dir: str | os.PathLike | None) -> sources.Sour
     """The images of a set, which is fetched where it is not on this machine.
 
     Raises:
-        DataNotFound, FetchError: where it cannot be had.
+        DataNotFound, FetchError: if it cannot be downloaded.
     """
     try:
         return sets.open_source(name, data_dir)
@@ -123,7 +123,7 @@ def _address(url, entry):
 
 
 def _run(jobs: list[tuple], name: str, progress: bool | None) -> None:
-    """Fetches in parallel; gives up early where nothing at all can be had.
+    """Downloads in parallel; gives up early if every download fails.
 
     Args:
         jobs: (function, address, its other arguments).

@@ -211,7 +211,7 @@ def shard(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
 
 
 def too_small(name: str, x: np.ndarray, patch: int) -> str:
-    """What to say of an image whose input x [h, w, C] holds no patch."""
+    """The message for an image whose input x [h, w, C] is smaller than a patch."""
     return (
         f"{name} has {x.shape[0]}x{x.shape[1]} input pixels; a patch needs "
         f"{patch}x{patch}. Leave the image out, or make the patch smaller."

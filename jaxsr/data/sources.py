@@ -45,7 +45,7 @@ def join(name: str, parts: list[Source]) -> Source:
 
 
 def without(source: Source, reasons: dict[int, str]) -> Source:
-    """The source but for some of its images: index -> why, noted in `left_out`.
+    """The source without some of its images: index -> why, noted in `left_out`.
 
     Raises:
         ValueError: where no image remains, with all reasons.

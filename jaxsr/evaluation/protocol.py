@@ -145,7 +145,7 @@ def _as_rgb(sr, pixels, scale, card):
 def measurable(
     source: sources.Source, scales: Sequence[int], *, lpips: bool = False
 ) -> sources.Source:
-    """The source but for images too small to be measured; reads every image.
+    """The source without images too small to be measured; reads every image.
 
     Raises:
         ValueError: where none is large enough, or one cannot be read.

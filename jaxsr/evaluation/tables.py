@@ -13,7 +13,8 @@ from jaxsr.data import sets
 from jaxsr.evaluation import protocol
 from jaxsr.models import cost
 
-# Fields by which no row is told: what a paper leaves open, or has at every scale.
+# Fields that do not decide which row of a paper a model belongs to: what the paper
+# leaves open, or uses at every scale.
 OPEN = {
     *("scale", "dtype", "axis_name", "frozen", "mean"),
     *("padding", "shrinking", "shared_tail", "output_tanh"),

@@ -53,7 +53,7 @@ def writable(path: str | os.PathLike) -> pathlib.Path:
 def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
     """Path -> the shortest end of it that is neither another's nor `taken`.
 
-    So two runs of one last name are told apart by the folders that they lie in.
+    Two paths with the same last name are distinguished by their folders.
     """
     full = {
         path: pathlib.Path(os.path.abspath(pathlib.Path(path).expanduser())).parts
@@ -75,7 +75,7 @@ def to_write(target: pathlib.Path, existing: str) -> bool:
     """Whether a file is to be written; False where what is there is to stay.
 
     Raises:
-        ValueError: where neither is told, for `existing` of "error".
+        ValueError: if the file exists and `existing` is "error".
     """
     if not os.path.lexists(target):
         return True

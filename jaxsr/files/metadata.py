@@ -26,7 +26,7 @@ KEPT = ("icc_profile", "exif", "xmp", "dpi")
 
 def stored_size(picture: PIL.Image.Image) -> tuple[int, int]:
     """The (height, width) of an opened file's pixels, as they are stored."""
-    if picture.format == "TIFF":  # of whose size Pillow has turned some already
+    if picture.format == "TIFF":  # Pillow has already swapped some sizes
         tags = PIL.TiffImagePlugin
         return picture.tag_v2[tags.IMAGELENGTH], picture.tag_v2[tags.IMAGEWIDTH]
     return picture.height, picture.width

@@ -269,7 +269,7 @@ def _raw_mode(picture: PIL.Image.Image) -> str:
 
 
 def _wide(file, high: np.ndarray, raw: str, upright: bool) -> np.ndarray:
-    """uint16 pixels of a file, of whose bytes Pillow has decoded the high ones.
+    """uint16 pixels of a file of which Pillow has decoded the high bytes.
 
     It is decoded once more, as if its bytes were in the other order.
     """
@@ -337,7 +337,7 @@ OTHER_BYTES = {"LA;16B": "RGBA"} | {
 
 
 # Formats with a signature, by which files without a suffix are known; and those of
-# which Pillow has no decoder of its own.
+# which Pillow has no own decoder.
 SIGNED = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 NO_PIXELS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 HEIF = frozenset([".heic", ".heif", ".heics", ".heifs", ".hif"])

@@ -6,7 +6,7 @@ from jaxsr.importers import protobuf
 
 
 def read_layers(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Kernels HWIO and biases of a NetParameter whose every layer with blobs is a conv.
+    """Kernels HWIO and biases of a NetParameter; every layer with blobs is a conv.
 
     Caffe reads the HDF5 files that MATLAB writes with rows and columns exchanged, so
     what it stores as [out, in, h, w] is [out, in, w, h] of the training images.

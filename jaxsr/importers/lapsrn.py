@@ -72,7 +72,7 @@ def _torch_layers(tensors):
 def convert_shared(data: bytes, suffix: str):
     """(net, variables, card) of an MS-LapSRN file.
 
-    The scales and recursions are told by the names of its layers, as no weight does.
+    The names of its layers give the scales and recursions; the weights do not.
     """
     tensors, layers = formats.reader({".mat": _read}, suffix)(data)
     depth = max(_numbers(r"^conv(\d+)_f", tensors))

@@ -242,7 +242,7 @@ def _holds_tensors(x):
 
 
 def _arrays(tensors, read, most):
-    """Name -> array of its own; tensors may share storages, but only so much."""
+    """Name -> array; tensors may share a storage, up to a limit in all."""
     storages, views = {}, {}
     for name, tensor in tensors.items():
         key = tensor.storage.key

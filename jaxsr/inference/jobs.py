@@ -63,7 +63,7 @@ def upscale_files(
     Args:
         inputs: files, folders and patterns like "photos/**/*.jpg". Links to folders are
             not followed, hidden ones passed over. So are the results of earlier runs,
-            told by name and size, with a line that counts them.
+            recognised by name and size; a line counts them.
         output: a file, for one input; or a folder, in which the structure below the
             input folders, or below the fixed part of a pattern, is kept; or None for a
             place beside each input.
@@ -120,7 +120,7 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
 def _upscale_files(
     inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **how
 ) -> Summary:
-    chosen(scale)  # a wrong one is told before the work
+    chosen(scale)  # fails before any work if the model does not exist
     summary = Summary([], [], [])
 
     def fail(source, reason):

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def pairs(
     inputs, output, ending, suffix, level, fail
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """Yields (source, target) of each image whose target is its own."""
+    """Yields (source, target) of each image whose target no other image has."""
     output = None if output is None else pathlib.Path(output)
     found = _find(inputs, output, fail)
     kinds = PIL.Image.registered_extensions()
@@ -111,7 +111,7 @@ def _walk(folder: pathlib.Path, fail) -> Iterator[pathlib.Path]:
 def _originals(
     paths: Iterable[pathlib.Path], root: pathlib.Path, output: pathlib.Path | None
 ) -> list[pathlib.Path]:
-    """The images among the paths, but for what an earlier run wrote."""
+    """The images among the paths, without the results of earlier runs."""
     images = [
         path
         for path in paths

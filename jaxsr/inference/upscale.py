@@ -1,7 +1,7 @@
 """Upscaling of one image, with colour and transparency, at any scale.
 
-Every step but the network is a bicubic resize, of which any window can be had alone. So
-an image of any size passes through tile by tile, never held whole in floating point.
+All steps except the network are bicubic resizes, which can compute any window alone. So
+an image of any size is processed tile by tile and never held whole in floating point.
 """
 
 import functools
@@ -164,7 +164,7 @@ def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
 
 
 class _Bicubic:
-    """A bicubic resize from one size to another, of which any window can be had."""
+    """A bicubic resize from one size to another that can compute any window."""
 
     def __init__(self, old: tuple[int, int], new: tuple[int, int], top=None):
         self.top = top  # as in `images.from_uint`
@@ -320,7 +320,7 @@ def merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
 
 
 def _fill_hidden(pixels: np.ndarray) -> np.ndarray:
-    """Pixels [H, W, C] whose last channel is alpha, with colour where nothing is seen.
+    """Pixels [H, W, C], the last channel alpha, with colours in transparent regions.
 
     A fully transparent pixel has any colour, most often black: it gets that of the
     nearest visible one, so that no fringe bleeds into an edge. Premultiplying would do

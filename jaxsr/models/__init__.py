@@ -31,7 +31,7 @@ from jaxsr.models.vdsr import VDSR
 
 
 def make(name: str, **fields) -> nn.Module:
-    """The network of that name in `NETWORKS`, its paper's but for `fields`."""
+    """The network of that name in `NETWORKS`: its paper's, changed by `fields`."""
     if name not in NETWORKS:
         raise ValueError(f"network must be one of {sorted(NETWORKS)}; got {name!r}.")
     return made(NETWORKS[name].cls, name, fields)
@@ -91,7 +91,7 @@ def scales_of(net: nn.Module) -> tuple[int, ...] | None:
 
 
 def is_multiscale(net: nn.Module | type[nn.Module]) -> bool:
-    """Whether a network is told its scale when it is called, as `scale`."""
+    """Whether a network takes its scale as an argument of each call."""
     return hasattr(net, "scales")
 
 

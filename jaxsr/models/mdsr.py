@@ -1,4 +1,4 @@
-"""MDSR: one EDSR for several scales, with a part of its own before and after for each.
+"""MDSR: one EDSR for several scales, each with its own first and last layers.
 
 Source: Lim, Son, Kim, Nah and Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution", CVPR workshops 2017; the tail that all scales share is from the

@@ -74,7 +74,7 @@ class SRCNN(nn.Module):
 
         def init(rng, shape, dtype=jnp.float32):
             kernel, image = draw(rng, shape, dtype), jnp.arange(channels)
-            # What carries the image hears nothing else, and adds nothing of its own.
+            # The channels that carry the image take no other input and add nothing.
             if last:
                 kernel = kernel.at[:, :, image].set(0)
             else:

@@ -38,7 +38,7 @@ def reproduce(
 
     Raises:
         ValueError: for a wrong name or number, or a folder of another study or budget.
-        DataNotFound, FetchError: for an image set that cannot be had.
+        DataNotFound, FetchError: if an image set is missing and cannot be downloaded.
         SystemExit: as `loop.train` raises it after a signal.
     """
     study = studies.load(name)
@@ -96,7 +96,7 @@ def fetch(study: studies.Study, jobs: list[studies.Job]) -> None:
     """Fetches the image sets that are missing, before any work.
 
     Raises:
-        DataNotFound, FetchError: for one that cannot be had, with the command for it.
+        DataNotFound, FetchError: for one that cannot be downloaded.
     """
     trained_on = {job.config["data"]["name"] for job in jobs if not job.model}
     wanted = {part for name in trained_on for part in sets.parts_of(name)}
@@ -113,7 +113,7 @@ def fetch(study: studies.Study, jobs: list[studies.Job]) -> None:
 def claim(
     study: studies.Study, name: str, workdir: pathlib.Path, budget: float
 ) -> None:
-    """Writes whose study a folder is, or checks that it is this one's.
+    """Marks a folder as this study's, or checks that it belongs to this study.
 
     Raises:
         ValueError: for a folder of another study, budget or version of this study.

@@ -129,7 +129,7 @@ class Study(NamedTuple):
         if "updates" in config["objective"]:
             updates = round(config["objective"]["updates"] * budget)
             config["objective"]["updates"] = max(1, updates)
-        config["validation"]["every"] = config["epochs"] / 10
+        config["validation"]["every"] = config["epochs"]  # once, in the end
         if self.along:
             config["validation"] |= {"name": "+".join(self.sets)}
             config["validation"]["every"] = self.along * budget

@@ -45,7 +45,7 @@ def open_directory(
                     ),
                 ]
             ),
-            # Orbax writes metrics down only where it is told what the best is.
+            # Orbax saves metrics only if it has a function that ranks them.
             best_fn=lambda metrics: metrics["psnr"],
             cleanup_tmp_directories=True,
         ),

@@ -57,7 +57,7 @@ SETTINGS = {
     "perceptual.weights": ("", checks.TEXT),  # VGG19's file; "" looks for one
     "perceptual.lpips": ("", checks.TEXT),  # LPIPS' file; "" looks for one
     "perceptual.total_variation": (0.0, checks.number(0)),  # weight beside any loss
-    "start": ("", checks.TEXT),  # a model file to start from; "" starts anew
+    "start": ("", checks.TEXT),  # a model to start from; "" starts from nothing
     "ema_decay": (0.0, checks.number(0, below=1)),  # 0 disables averaging
     # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
     # epochs.
@@ -81,7 +81,7 @@ SETTINGS = {
     "data.patch": (41, checks.integer()),
     "data.stride": (41, checks.integer()),  # of the grid, in pixels of the input
     "data.batch": (64, checks.integer()),  # patches in an update, over all devices
-    "data.epoch": (1000, checks.integer()),  # updates in an epoch, but for "grid"
+    "data.epoch": (1000, checks.integer()),  # updates in an epoch, except for "grid"
     "data.symmetries": (8, checks.integer(most=8)),  # flips and rotations; 1 for none
     # The images are also trained on reduced by these factors.
     "data.reduced": (

@@ -49,7 +49,7 @@ def settings_of(
     """Setting -> value of all that makes a run what it is, its data included."""
     free = FREE
     if config["schedule"]["name"] != "cosine":
-        free += ("epochs",)  # then more epochs just go on
+        free += ("epochs",)  # then more epochs only continue the run
     if config["plateau"].get("of") == "validation":
         free = tuple(name for name in free if name != "validation")
     settings = {
@@ -90,7 +90,7 @@ def sizes_of(source: sources.Source) -> dict[str, list[int] | None]:
 
 
 def claim(workdir: pathlib.Path, settings: dict, images: dict | None = None) -> None:
-    """Writes into a new workdir whose run it is, or checks that it is this one's.
+    """Marks a new workdir as this run's, or checks that it belongs to this run.
 
     Args:
         workdir: the run's directory.
@@ -147,12 +147,12 @@ def _changed(workdir, whose, images):
         }
     except (OSError, ValueError, TypeError, KeyError):
         return f"its images of {whose} changed, and {IMAGES} does not say which"
-    told = [
+    changes = [
         f"{len(names)} {kind}: {', '.join(names[:9])}" + ", ..." * (len(names) > 9)
         for kind, names in kinds.items()
         if names
     ]
-    return f"its images of {whose} changed, {', '.join(told) or 'in their order'}"
+    return f"its images of {whose} changed, {', '.join(changes) or 'in their order'}"
 
 
 def _flat(config, prefix=""):

@@ -1,7 +1,7 @@
 """Logs of a run: metrics.jsonl, and TensorBoard where TensorFlow is installed.
 
-A run that was stopped and resumed writes the records of one that never was, but for
-"seconds" and "images_per_second", which are measured.
+A run that was stopped and resumed writes the same records as an uninterrupted one,
+except for the measured "seconds" and "images_per_second".
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxsr import files
 
-FIRST = (1, 10)  # updates that are told of at once, however rare records are
+FIRST = (1, 10)  # updates that are recorded at once, whatever `every` is
 TIMED = 9  # updates by which the time of all is estimated
 QUICK = "experiments/quickstart.py"
 
@@ -26,7 +26,7 @@ class Log:
     Args:
         directory: holds metrics.jsonl, to which records are appended, and
             averages.json, the sums of a record that a checkpoint came before.
-        step: the update that the run goes on from; records of later ones, of a run that
+        step: the update that the run resumes at; records of later ones, of a run that
             was killed after its last checkpoint, are dropped.
         every: updates between two records.
     """
@@ -124,7 +124,7 @@ class Pace:
     """How fast a run is, and how long the rest of it will take.
 
     Args:
-        step: the update that it goes on from.
+        step: the update that the run resumes at.
         total: the last one.
         batch: patches in an update.
     """

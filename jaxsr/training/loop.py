@@ -41,9 +41,9 @@ ERRORS = (
 ALARMS = {
     "won": (
         500,
-        "for 500 updates the discriminator has told true from generated images without "
-        "fail: the generator learns nothing from it any more. A lower learning rate, "
-        "or a better trained generator to start from, may help.",
+        "for 500 updates the discriminator has separated true from generated images "
+        "perfectly, so the generator learns nothing from it. A lower learning rate or "
+        "a better trained generator to start from may help.",
     ),
     "collapsed": (
         500,
@@ -78,7 +78,7 @@ def train(
         ValueError: for a setting that is wrong, or a workdir of another run.
         FloatingPointError: where the loss is not finite.
         SystemExit: with 128 + the signal's number after it was interrupted and saved;
-            with 1 where all was done but for bad images, which are named.
+            with 1 if the run is complete but some images were skipped.
     """
     workdir = pathlib.Path(workdir).expanduser()
     process.check_workdir(workdir)

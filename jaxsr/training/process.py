@@ -95,7 +95,7 @@ def from_first(value):
 def say(text: str) -> None:
     """Prints above the progress bar, on the first process.
 
-    Where nobody reads any more (Ctrl-C also ends the `tee` of a pipe), saving goes on.
+    If the reader has gone (Ctrl-C also ends the `tee` of a pipe), saving continues.
     """
     if jax.process_index() != 0:
         return

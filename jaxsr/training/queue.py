@@ -205,7 +205,7 @@ def take(
 def rate(names: list[str], shipped: pathlib.Path) -> None:
     """Writes `protocol.rated`'s tables onto the cards of shipped models: these, or all.
 
-    The files stay as they are but for that.
+    Nothing else in the files changes.
     """
     validation = sets.open_source(VALIDATION)
     for name in names or sorted(path.stem for path in shipped.glob(f"*{cards.SUFFIX}")):

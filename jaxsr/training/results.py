@@ -87,7 +87,7 @@ def finish(
     validation: sources.Source,
     lpips: dict | None,
 ) -> tuple[str, ...]:
-    """Scores the run's model on the benchmark sets at hand and shows the table.
+    """Scores the run's model on the benchmark sets that are present; prints the table.
 
     Where none is, it is scored on the validation images. `lpips` is of `load_lpips`.
 
@@ -152,7 +152,7 @@ def load_lpips(config: dict) -> dict | None:
 
 
 def best_by(config: dict, lpips: dict | None) -> str:
-    """What the best model is chosen by: what the config says, where it can be had."""
+    """The score that chooses the best model: that of the config, if it is measured."""
     by = config["validation"]["best_by"]
     return "psnr" if by == "lpips" and lpips is None else by
 
@@ -162,11 +162,11 @@ def open_benchmarks(config: dict, *, fetch: bool = False) -> list[sources.Source
 
     Args:
         config: of the run.
-        fetch: fetches the others; one line says which cannot be had.
+        fetch: whether to download the others; one line names those that are missing.
     """
     found, missing, data_dir = [], {}, config["data"]["dir"] or None
     for name in config["evaluation"]["sets"]:
-        able = fetch and not missing  # where one cannot be had, others cannot either
+        able = fetch and not missing  # where one fails, the others would too
         opened = fetching.open_or_fetch if able else sets.open_source
         try:
             found.append(opened(name, data_dir))

@@ -183,9 +183,9 @@ def open_data(
 ) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
-    A named set that is not on disk is fetched. Those that cannot be had are done
-    without, unless data.strict; where none can, the free photographs of `samples` take
-    their place. Images too small for a patch are left out of training, and named.
+    A named set that is not on disk is downloaded. If that fails the set is left out,
+    unless data.strict; without any set, the photographs of `samples` are used. Images
+    too small for a patch are not trained on; their names are printed.
 
     Args:
         data: that section of a config.
@@ -209,7 +209,7 @@ def open_data(
 
 
 def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source:
-    """The source but for images that do not hold a patch at every scale."""
+    """The source without images too small for a patch at every scale."""
     if source.sizes is None:
         return source
     patch, needed = data["patch"], data["patch"]
