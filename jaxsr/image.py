@@ -190,24 +190,30 @@ def gaussian_blur(images: Array, sigma: float) -> Array:
     return _apply_columns(matrix(width), _apply_rows(matrix(height), images))
 
 
-def degrade(hr: Array, scale: int, *, blur: float = 0.0) -> Array:
+def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
     """The low-resolution images [..., H / scale, W / scale, C] of hr [..., H, W, C].
 
     MATLAB's imresize(hr, 1 / scale, "bicubic"): what every compared figure is made
-    with.
+    with. At a fractional scale sides are rounded up, and the scale of each axis is the
+    quotient of the sizes.
 
     Args:
-        hr: float images in [0, 1]; both sides multiples of `scale`.
+        hr: float images in [0, 1]; both sides multiples of an integer `scale`.
         scale: >= 1.
         blur: sigma in pixels of a Gaussian after which every scale-th pixel is taken
             instead, as the texts of SRCNN and ESPCN say; 0 for the bicubic.
     """
     height, width = hr.shape[-3:-1]
+    if scale != int(scale):
+        if blur:
+            raise ValueError(f"blur is for integer scales; got scale={scale}.")
+        return resize(hr, size=resized_size((height, width), 1 / scale))
     if height % scale or width % scale:
         raise ValueError(
             f"height and width must be multiples of scale={scale}; got "
             f"{height}x{width}. Use image.modcrop first."
         )
+    scale = int(scale)
     if blur:
         start = scale // 2
         return gaussian_blur(hr, blur)[..., start::scale, start::scale, :]
@@ -219,13 +225,19 @@ def enlarge(lr: Array, scale: int) -> Array:
     return resize(lr, float(scale))
 
 
-def modcrop(images: Array, scale: int) -> Array:
-    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`."""
+def modcrop(images: Array, scale: float) -> Array:
+    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`.
+
+    Not cropped at a fractional scale.
+    """
     height, width = images.shape[-3:-1]
     if min(height, width) < scale:
         raise ValueError(
             f"both sides must be at least scale={scale}; got {height}x{width}."
         )
+    if scale != int(scale):
+        return images
+    scale = int(scale)
     return images[..., : height - height % scale, : width - width % scale, :]
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import GOLDEN
 
 from jaxsr import image, models, papers, weights
-from jaxsr.data import sources
+from jaxsr.data import pairs, sets, sources
 from jaxsr.evaluation import figures, protocol, tables
 from jaxsr.importers import features
 from jaxsr.inference import upscale
@@ -401,3 +401,33 @@ def test_the_srgan_papers_rows_stand_beside_ours():
         "| SRGAN MSE | - | - | 30.64 / 0.8701 / 3.77 | - | 26.92 / 0.7611 / 3.43 |",
     ):
         assert any(line.startswith(wanted) for line in lines), (wanted, lines)
+
+
+def test_a_fractional_scale_rounds_sides_up_and_crops_nothing():
+    """By hand: 17x20 becomes ceil(6.8)x8, each axis by the quotient of its sizes."""
+    pixels = np.random.default_rng(0).integers(256, size=(17, 20, 1)).astype(np.uint8)
+    x, hr = pairs.make_pair(pixels, 2.5, color="y", input="interpolated")
+    low = image.resize(image.from_uint(pixels), (7 / 17, 8 / 20), size=(7, 8))
+    expected = image.resize(low, (17 / 7, 20 / 8), size=(17, 20))
+    np.testing.assert_array_equal(hr, image.from_uint(pixels))
+    np.testing.assert_allclose(x, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="blur is for integer scales"):
+        image.degrade(image.from_uint(pixels), 2.5, blur=1.0)
+
+
+def test_a_network_of_interpolated_images_is_scored_at_a_fractional_scale(folders):
+    source = sets.open_source(str(folders / "validation"))
+    rows = list(protocol.evaluate(protocol.baseline(), source, [2.5]))
+    pixels = source.read(0)
+    x, hr = pairs.make_pair(pixels, 2.5, color="y", input="interpolated")
+    error = (image.quantise(x) - hr)[3:-3, 3:-3]  # a border of ceil(2.5)
+    assert rows[0].psnr == pytest.approx(-10 * np.log10(np.mean(error**2)), abs=1e-3)
+    assert "x2.5" in tables.text(rows, protocol.baseline().card)
+    assert "fractional" in protocol.protocol(rows, protocol.baseline().card)
+    small = models.make("fsrcnn", scale=2, width=4, narrow=2, depth=1)
+    card = weights.make_card(small, color="y", scales=[2], trained_on="nothing")
+    low = weights.Model(
+        small, small.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1])), card
+    )
+    with pytest.raises(ValueError, match="enlarges by 2, not 2.5"):
+        next(iter(protocol.evaluate(low, source, [2.5])))

@@ -65,7 +65,10 @@ def test_commands_print_names_safely(folder, capsys, command, status, ends):
         (["upscale", "x", f"--{NAME}"], f"unrecognized arguments: --{ESCAPED}"),
         ([f"models={NAME}"], f"invalid choice: 'models={ESCAPED}'"),
         (["upscale", "x", "--tile", NAME], f"invalid int value: '{ESCAPED}'"),
-        (["evaluate", "x", "--scales", NAME], f"integers of 1 up, not '{ESCAPED}'"),
+        (
+            ["evaluate", "x", "--scales", NAME],
+            f"scales from 1, as 2,2.5,3; not '{ESCAPED}'",
+        ),
     ],
 )
 def test_what_cannot_be_parsed_is_printed_safely(capsys, command, said):

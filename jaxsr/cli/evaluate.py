@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=options.path, help="where the sets are ($JAXSR_DATA)"
     )
     parser.add_argument(
-        "--scales", type=options.integers, help="of a model: 2,3,4 (its own)"
+        "--scales", type=options.scales, help="of a model: 2,3,4 (its own)"
     )
     parser.add_argument(
         "--lpips",

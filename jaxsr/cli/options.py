@@ -21,11 +21,13 @@ def commas(text: str) -> list[str]:
     return parts
 
 
-def integers(text: str) -> list[int]:
+def scales(text: str) -> list[float]:
+    """Scales such as 2,2.5,3: integers as int."""
     parts = commas(text)
-    if not all(re.fullmatch(r"[1-9]\d{0,8}", part) for part in parts):
-        raise argparse.ArgumentTypeError(f"integers of 1 up, not {text!r}")
-    return [int(part) for part in parts]
+    if not all(re.fullmatch(r"[1-9]\d{0,8}(\.\d{1,3})?", part) for part in parts):
+        raise argparse.ArgumentTypeError(f"scales from 1, as 2,2.5,3; not {text!r}")
+    numbers = [float(part) for part in parts]
+    return [int(x) if x == int(x) else x for x in numbers]
 
 
 def size(text: str) -> tuple[int, int]:

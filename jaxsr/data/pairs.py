@@ -9,17 +9,18 @@ from jaxsr import image
 
 
 def make_pair(
-    pixels: np.ndarray, scale: int, *, color: str, input: str, blur: float = 0.0
+    pixels: np.ndarray, scale: float, *, color: str, input: str, blur: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """(x, hr), float32 [h, w, C] and [H, W, C] in about [0, 1], of a true image.
 
     The whole image is cropped to multiples of the scale and reduced by bicubic. Y, Cb
     and Cr are rounded to 8 bits before, their low-resolution image is not; for RGB the
     low-resolution image is rounded, as in the files that RGB networks are compared on.
+    A fractional scale is that of `image.degrade`, and nothing is cropped.
 
     Args:
         pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or all three colours.
-        scale: >= 1.
+        scale: >= 1; an integer for the input "low".
         color: "y" (C = 1), "rgb" or "ycbcr" (C = 3).
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
@@ -27,7 +28,9 @@ def make_pair(
     check_input(input)
     hr = cropped(true_pixels(pixels, color), scale)
     x = low_resolution(hr, scale, color=color, blur=blur)
-    return image.enlarge(x, scale) if input == "interpolated" else x, hr
+    if input == "interpolated":
+        x = image.resize(x, size=hr.shape[:2])
+    return x, hr
 
 
 def check_input(input: str) -> None:
@@ -50,13 +53,13 @@ def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
     return image.to_uint(image.rgb_to_ycbcr(image.from_uint(pixels, np.float64)))
 
 
-def cropped(pixels: np.ndarray, scale: int) -> np.ndarray:
+def cropped(pixels: np.ndarray, scale: float) -> np.ndarray:
     """hr, float32 [H, W, C], of `true_pixels`."""
     return image.from_uint(image.modcrop(pixels, scale))
 
 
 def low_resolution(
-    hr: np.ndarray, scale: int, *, color: str, blur: float = 0.0
+    hr: np.ndarray, scale: float, *, color: str, blur: float = 0.0
 ) -> np.ndarray:
     """float32 [h, w, C] of hr, a multiple of 1/255 for "rgb"."""
     low = image.degrade(hr, scale, blur=blur)

@@ -49,7 +49,7 @@ class Score(NamedTuple):
     network: str
     data: str  # name of the set
     image: str  # its file; "mean" for the whole set
-    scale: int
+    scale: float  # an int where it is integer
     psnr: float  # dB
     ssim: float
     lpips: float | None = None  # where asked for; the lower, the more alike
@@ -137,7 +137,7 @@ def _as_rgb(sr, pixels, scale, card):
     """(sr, hr) of a network's sr, in its colour, and of the true pixels."""
     hr = image.modcrop(image.from_uint(pixels), scale)
     low = image.degrade(hr, scale, blur=card.get("blur", 0.0))
-    bicubic = image.enlarge(low, scale)
+    bicubic = image.resize(low, size=hr.shape[:2])
     sr = image.quantise(upscale.merged(sr, bicubic, card["color"]))
     return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
 
@@ -155,7 +155,7 @@ def measurable(
         height, width = source.read(i).shape[:2]
         # SSIM's window inside the border, and what LPIPS sees
         least = perceptual.LPIPS_SIDE if lpips else 0
-        needed = {s: max(11 + 2 * s, least) for s in scales}
+        needed = {s: max(11 + 2 * math.ceil(s), least) for s in scales}
         if any(n - n % s < needed[s] for n in (height, width) for s in scales):
             reasons[i] = (
                 f"{source.name}/{name} has {height}x{width} pixels; to be measured at "
@@ -167,7 +167,7 @@ def measurable(
 def evaluate(
     model: weights.Model,
     source: sources.Source,
-    scales: Iterable[int],
+    scales: Iterable[float],
     *,
     lpips: dict | None = None,
     precision: str = "float32",
@@ -178,7 +178,7 @@ def evaluate(
     Args:
         model: what is measured.
         source: the true images.
-        scales: integer factors.
+        scales: factors; fractional ones for networks of interpolated images alone.
         lpips: the params of `perceptual.LPIPS`, to measure that as well.
         precision: of `models.PRECISIONS`.
         ensemble: measures the mean over eight flips and rotations, as `NAME+`.
@@ -194,7 +194,7 @@ def evaluate(
                 model, pixels, scale, precision=precision, ensemble=ensemble
             )
             pair = (_as_y(x, color)[None] for x in (sr, hr))
-            values = _measure(*pair, border=scale)
+            values = _measure(*pair, border=math.ceil(scale))
             if lpips is not None:
                 pair = (x[None] for x in _as_rgb(sr, pixels, scale, model.card))
                 values += (_lpips(lpips, *pair),)
@@ -206,7 +206,13 @@ def evaluate(
 
 def protocol(scores: Iterable[Score], card: dict) -> str:
     """How the scores of a model were measured."""
+    scores = list(scores)
     text = PROTOCOLS[card["color"]]
+    if any(s.scale != int(s.scale) for s in scores):
+        text += (
+            "; at fractional scales nothing is cropped, low-resolution sides and the "
+            "border are rounded up, and each axis has the quotient of its sizes"
+        )
     if blur := card.get("blur"):
         every = f"every `scale`-th pixel after a Gaussian of sigma {blur:g} pixels"
         text = text.replace("bicubic degradation", every)

@@ -24,34 +24,43 @@ def over(x: dict[str, float], *columns: str, label: str, groups=None) -> Draw:
         label: what the number is.
         groups: variant -> the line it belongs to; by default all are one line.
     """
+    lines = {}
+    for variant in x:
+        group = groups[variant] if groups else "measured"
+        lines.setdefault(group, []).append(variant)
 
     def draw(results):
         fig, axes = _panels(len(columns))
         for ax, column in zip(axes, columns):
-            lines = {}
-            for variant in x:
-                group = groups[variant] if groups else "measured"
-                lines.setdefault(group, []).append(variant)
             for i, (group, variants) in enumerate(lines.items()):
                 points = [(x[v], *_mean(results, v, column)) for v in variants]
                 points = sorted(p for p in points if p[1] is not None)
                 if points:
-                    xs, means, deviations = zip(*points)
                     style = {"color": f"C{i}", "capsize": 3, "label": group}
-                    ax.errorbar(xs, means, deviations, marker="o", **style)
-                paper = [(x[v], results.paper.get(v, {}).get(column)) for v in variants]
-                paper = sorted(p for p in paper if p[1] is not None)
+                    ax.errorbar(*zip(*points), marker="o", **style)
+                printed = [results.paper.get(v, {}).get(column) for v in variants]
+                paper = [(x[v], y) for v, y in zip(variants, printed) if y is not None]
                 if paper:
-                    style = {"color": f"C{i}", "marker": "o", "fillstyle": "none"}
                     ax.plot(
-                        *zip(*paper), linestyle=":", label=f"{group}, paper", **style
+                        *zip(*sorted(paper)), f"C{i}:", marker="o", fillstyle="none"
                     )
             _bicubic(ax, results, column)
             ax.set(xlabel=label, title=column, ylabel="PSNR, dB")
-            ax.legend(frameon=False)
+            ax.set_xticks(sorted(set(x.values())))
+        _legend(fig, axes[-1], results)
         return fig
 
     return draw
+
+
+def _legend(fig, ax, results):
+    """Writes beside a figure what the marks of a panel are."""
+    handles, labels = ax.get_legend_handles_labels()
+    if results.paper:
+        (mark,) = ax.plot([], [], "o", color="gray", fillstyle="none")
+        handles, labels = [*handles, mark], [*labels, "paper"]
+    if handles:
+        fig.legend(handles, labels, loc="outside right center", frameon=False)
 
 
 def dots(*columns: str) -> Draw:
@@ -75,6 +84,7 @@ def dots(*columns: str) -> Draw:
             ax.set_yticklabels(variants)
             ax.invert_yaxis()
             ax.margins(y=0.15)
+        _legend(fig, axes[-1], results)
         return fig
 
     return draw

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import jax
 import numpy as np
 
-from jaxsr import metrics, weights
+from jaxsr import metrics
 from jaxsr.data import sets
 from jaxsr.evaluation import protocol
 from jaxsr.reproduction import study
@@ -23,50 +23,41 @@ def all_of(*measures: Measure) -> Measure:
     return measure
 
 
-def psnr(*names: str, scales: Iterable[int] = (), on: str = "y") -> Measure:
+def psnr(*names: str, scales: Iterable[int] = (), ssim: bool = False) -> Measure:
     """Columns "Set5 x2": the mean PSNR in dB on a set by the protocol.
 
     Args:
         names: of benchmark sets.
         scales: by default those that the run is trained at.
-        on: "y", or "rgb" for the PSNR of all three channels, as "Set5 x2, RGB".
+        ssim: whether there are columns "Set5 x2, SSIM" too.
     """
 
     def measure(run):
         found = {}
         for source in sets.open_each(names):
-            for scale in scales or run.config["data"]["scales"]:
-                column = f"{source.name} x{scale}" + ", RGB" * (on == "rgb")
-                found[column] = _mean(run.model, source, scale, on)
+            every = scales or run.config["data"]["scales"]
+            for score in protocol.evaluate(run.model, source, every):
+                if score.image == "mean":
+                    column = f"{source.name} x{score.scale}"
+                    found[column] = score.psnr
+                    found |= {f"{column}, SSIM": score.ssim} if ssim else {}
         return found
 
     return measure
 
 
-def _mean(model: weights.Model, source, scale: int, on: str) -> float:
-    if on == "y":
-        *_, mean = protocol.evaluate(model, source, [scale])
-        return mean.psnr
-    values = []
-    for i in range(len(source.names)):
-        pair = protocol.restore_rgb(model, source.read(i), scale)
-        with jax.default_matmul_precision("highest"):
-            value = metrics.psnr(*(x[None] for x in pair), border=scale)
-        values.append(float(value[0]))
-    return float(np.mean(values))
-
-
-def ssim(*names: str) -> Measure:
-    """Columns "Set5 x2, SSIM", at the scales that the run is trained at."""
+def rgb_psnr(name: str) -> Measure:
+    """The column "Set5 x3, RGB": the mean PSNR in dB of all three channels."""
 
     def measure(run):
-        scales = run.config["data"]["scales"]
-        return {
-            f"{source.name} x{score.scale}, SSIM": score.ssim
-            for source in sets.open_each(names)
-            for score in protocol.evaluate(run.model, source, scales)
-            if score.image == "mean"
-        }
+        (source,), scale = sets.open_each([name]), max(run.config["data"]["scales"])
+        values = []
+        for i in range(len(source.names)):
+            pair = protocol.restore_rgb(run.model, source.read(i), scale)
+            with jax.default_matmul_precision("highest"):
+                value = metrics.psnr(*(x[None] for x in pair), border=scale)
+            values.append(float(value[0]))
+        return {f"{source.name} x{scale}, RGB": float(np.mean(values))}
 
     return measure
 

@@ -89,8 +89,8 @@ def text(
     lines = [f"# {name}: {of.source}", "", f"{of.varies}."]
     lines += [f"{share(budget).capitalize()}; {seeds} seed{'s' * (seeds > 1)}."]
     if of.along:
-        names = ", ".join(of.sets)
-        lines.append(f"{names} was measured along the way; nothing was chosen by it.")
+        name = of.sets[0]
+        lines.append(f"{name} was measured along the way; nothing was chosen by it.")
     lines += [f"{of.notes}."] * bool(of.notes)
     lines += ["In brackets: the number that the paper prints."] * bool(results.paper)
     rows = [row for runs in results.measured.values() for row in runs]

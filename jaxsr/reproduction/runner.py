@@ -104,10 +104,7 @@ def fetch(study: studies.Study, jobs: list[studies.Job]) -> None:
         try:
             fetching.open_or_fetch(name, None)
         except (sources.DataNotFound, fetching.FetchError) as error:
-            raise type(error)(
-                f"this study needs the image set {name}, which `jaxsr prepare {name}` "
-                f"fetches. {error}"
-            ) from error
+            raise type(error)(f"this study needs {name}. {error}") from error
 
 
 def claim(

@@ -83,8 +83,8 @@ class Study(NamedTuple):
             setting "model", of `weights.load`, is that model and is not trained.
         measure: makes the numbers of a table's row of a `Run`; see `measures`.
         draw: makes the figure of `Results`; see `drawing`.
-        along: epochs between two measurements on `sets` while a run trains, for studies
-            of its course; 0 for none. Nothing is chosen by them.
+        along: epochs between two measurements of the first of `sets` while a run
+            trains, for studies of its course; 0 for none. Nothing is chosen by them.
         sets: the benchmark sets that are measured.
         timed: whether the seconds that a network takes for an image are measured.
         notes: what is not as in the paper, and what its numbers cannot be compared in.
@@ -129,10 +129,9 @@ class Study(NamedTuple):
         if "updates" in config["objective"]:
             updates = round(config["objective"]["updates"] * budget)
             config["objective"]["updates"] = max(1, updates)
-        config["validation"]["every"] = config["epochs"]  # once, in the end
-        if self.along:
-            config["validation"] |= {"name": "+".join(self.sets)}
-            config["validation"]["every"] = self.along * budget
+        # Validations choose nothing here, so they are of a set that is measured anyway.
+        every = self.along * budget if self.along else config["epochs"]
+        config["validation"] |= {"name": self.sets[0], "every": every}
         return config
 
     def order(self) -> list[str]:

@@ -11,7 +11,7 @@ STUDY = study.Study(
     settings=srcnn_filters.SRCNN,
     variants={name: {"color": color} for name, color in COLORS.items()},
     measure=measures.all_of(
-        measures.psnr("Set5"), measures.psnr("Set5", on="rgb"), measures.parameters
+        measures.psnr("Set5"), measures.rgb_psnr("Set5"), measures.parameters
     ),
     draw=drawing.dots("Set5 x3", "Set5 x3, RGB"),
     notes=(

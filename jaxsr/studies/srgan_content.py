@@ -42,8 +42,7 @@ STUDY = study.Study(
         "SRGAN, VGG54": START | VGG54 | ADVERSARY,
     },
     measure=measures.all_of(
-        measures.psnr("Set5", "Set14"),
-        measures.ssim("Set5", "Set14"),
+        measures.psnr("Set5", "Set14", ssim=True),
         measures.lpips("Set5", "Set14"),
     ),
     draw=drawing.crops("Set5", 1, 4),

@@ -12,6 +12,6 @@ STUDY = study.Study(
     variants={
         ", ".join(f"x{s}" for s in scales): {"data.scales": scales} for scales in SCALES
     },
-    measure=measures.psnr("Set5", scales=(2, 3, 4)),
+    measure=measures.psnr("Set5", scales=(1.5, 2, 2.5, 3, 3.5, 4)),
     draw=drawing.dots("Set5 x2", "Set5 x3", "Set5 x4"),
 )
