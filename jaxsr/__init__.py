@@ -48,7 +48,7 @@ _MEMBERS = {
 }
 
 __all__ = sorted([*_MODULES, *_MEMBERS])
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 
 def __getattr__(name):

@@ -16,7 +16,7 @@ EDSR = {
     "data.patch": 32,
     "data.scales": (2,),
 }
-NOTES = "Trained by our faster recipe: 6,000 updates with Adam"
+NOTES = "Our faster recipe, 6,000 updates with Adam at full length"
 
 
 def _edsr(**fields):

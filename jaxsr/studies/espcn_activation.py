@@ -23,5 +23,5 @@ STUDY = study.Study(
     measure=measures.psnr("Set5", "Set14"),
     draw=drawing.dots("Set5 x3", "Set14 x3"),
     sets=("Set5", "Set14"),
-    notes="Trained by our faster recipe, 20,000 updates with Adam on T91",
+    notes="Our faster recipe, 20,000 updates with Adam at full length on T91",
 )

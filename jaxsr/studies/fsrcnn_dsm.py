@@ -15,7 +15,7 @@ FAST = {
     "data.batch": 8,
     "data.patch": 32,
 }
-NOTES = "Trained by our faster recipe, 20,000 updates with Adam on 291 images"
+NOTES = "Our faster recipe, 20,000 updates with Adam at full length on 291 images"
 SIZES = {
     f"d={d}, s={s}, m={m}": (d, s, m)
     for s in (12, 16)

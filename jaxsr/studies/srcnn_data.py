@@ -15,7 +15,7 @@ STUDY = study.Study(
     draw=drawing.dots("Set5 x3", "Set14 x3"),
     sets=("Set5", "Set14"),
     notes=(
-        "Trained by our faster recipe, 20,000 updates with Adam; in place of the "
+        "Our faster recipe, 20,000 updates with Adam at full length; in place of the "
         "paper's ImageNet stand 600 photographs"
     ),
 )

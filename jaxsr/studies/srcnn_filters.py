@@ -18,7 +18,7 @@ SRCNN = {
     "data.scales": (3,),
 }
 NOTES = (
-    "Trained by our faster recipe, 20,000 updates with Adam, and on T91 unless stated; "
+    "Our faster recipe, 20,000 updates with Adam at full length, on T91 unless stated; "
     "the paper trains on ImageNet"
 )
 SIDES = {"9-1-5": (9, 1, 5), "9-3-5": (9, 3, 5), "9-5-5": (9, 5, 5)}

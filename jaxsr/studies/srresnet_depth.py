@@ -17,7 +17,7 @@ SRRESNET = {
     "data.patch": 24,
     "data.scales": (4,),
 }
-NOTES = "Trained by our faster recipe: 6,000 updates with Adam on L1"
+NOTES = "Our faster recipe, 6,000 updates with Adam on L1 at full length"
 BLOCKS = {f"{blocks} blocks": blocks for blocks in (1, 2, 4, 8, 16)}
 
 STUDY = study.Study(
