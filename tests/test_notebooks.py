@@ -82,17 +82,22 @@ def test_notebooks_open_in_colab_from_the_one_address(path):
     place = url.removeprefix("https://github.com/")
     assert f"{COLAB}{place}/blob/main/notebooks/{path.name})" in title.source
     assert f'REPOSITORY = "{url}"' in install.source
+    # The first cell is the same in all, but for what is installed.
+    other = nbformat.read(NOTEBOOKS[0], as_version=4).cells[1].source
+    installs = [re.sub("--editable \\S+", "", s) for s in (install.source, other)]
+    assert installs[0] == installs[1]
 
 
 COLAB = "https://colab.research.google.com/github/"
 
 
-def test_photo_notebook_upscales_a_photograph(tmp_path):
+@pytest.mark.parametrize(("file", "size"), [("cat.png", (200, 150)), ("", (240, 240))])
+def test_photo_notebook_upscales_a_photograph_or_its_sample(file, size, tmp_path):
     cat = sets.open_source("samples-validation").read(0)[100:160, 150:230]
     PIL.Image.fromarray(cat).save(tmp_path / "cat.png")
-    cells = _run("upscale_photo.ipynb", tmp_path, photo_file="cat.png", scale=2.5)
-    assert _printed(cells["upscale"]).startswith("200 x 150 pixels")
-    assert PIL.Image.open(tmp_path / "upscaled.png").size == (200, 150)
+    cells = _run("upscale_photo.ipynb", tmp_path, photo_file=file, scale=2.5)
+    assert _printed(cells["upscale"]).startswith(f"{size[0]} x {size[1]} pixels")
+    assert PIL.Image.open(tmp_path / "upscaled.png").size == size
     for name in ("photo", "upscale", "compare"):
         _shown(cells[name], "image/png")
 
