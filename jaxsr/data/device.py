@@ -1,12 +1,12 @@
 """The input pipeline `device`: images are kept and cut on the accelerator.
 
-Needs no TensorFlow, and an update waits for nothing but a few integers. It holds
+Needs no TensorFlow; each update transfers only a few integers. It holds
 
 - each true image once, in 8 bits, for all scales;
 - its low-resolution image at each scale, in 8 bits for "rgb", otherwise in float32.
 
-A patch becomes float32 as it is cut; bicubic enlarges it then, where that is the input
-of the network. Y at scales 2, 3 and 4 takes 2.7 bytes per true pixel.
+A patch is converted to float32 when it is cut, and enlarged by bicubic if the network
+takes enlarged images. Y at scales 2, 3 and 4 takes 2.7 bytes per true pixel.
 """
 
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from flax import struct
 from jaxsr import image
 from jaxsr.data import pairs, patches, sources
 
-MARGIN = 2  # low-resolution pixels on each side that bicubic enlarging looks at
+MARGIN = 2  # low-resolution pixels on each side that bicubic enlarging uses
 
 
 @struct.dataclass
 class Rows:
-    """Rows of a plan; what is compiled depends on the sizes of a patch."""
+    """Rows of a plan; the static fields give the size of a patch."""
 
     rows: jax.Array  # int32 [B, 5]
     side: int = struct.field(pytree_node=False)  # of a patch of the input, in pixels
@@ -54,7 +54,7 @@ def make_feed(
     """The feed whose inputs are rows of the plan and whose cut gathers on the device.
 
     Args:
-        source: its images are read, degraded at each scale and packed once, here.
+        source: its images are read, degraded at each scale and packed, once.
         plan: made for the same scales and input.
         seed: of the run.
         scales: that the plan draws from.
@@ -113,14 +113,14 @@ def _pack(images: list[np.ndarray]) -> Pixels:
             f"the device backend holds at most 2**31 values; got {pixels.sum()} pixels "
             f"of {channels[0]} channels. Use the tfdata backend."
         )
-    # Of two dtypes, one would change its range: casting="no" raises instead.
+    # Converting between dtypes would change the range: casting="no" raises instead.
     flat = np.concatenate([x.reshape(-1, x.shape[2]) for x in images], casting="no")
     start = np.cumsum(pixels) - pixels
     return Pixels(flat, *(np.int32(table) for table in (start, height, width)))
 
 
 def _window(pixels: Pixels, i, top, left, side):
-    """float32 [side, side, C] of image i; beyond its borders, it is mirrored."""
+    """float32 [side, side, C] of image i, mirrored beyond its borders."""
     rows = _mirrored(top + jnp.arange(side), pixels.height[i])
     columns = _mirrored(left + jnp.arange(side), pixels.width[i])
     index = pixels.start[i] + rows[:, None] * pixels.width[i] + columns[None]
@@ -133,7 +133,7 @@ def _window(pixels: Pixels, i, top, left, side):
 
 
 def _enlarged(low: Pixels, i, top, left, side, scales, k):
-    """`_window` of image i, of scales[k], as if it were held enlarged."""
+    """`_window` of image i at scales[k], after bicubic enlargement."""
     scale = jnp.asarray(scales)[k]
     weights = jnp.asarray(_weights(scales, side))[k]
     corner = top // scale - MARGIN, left // scale - MARGIN
@@ -148,7 +148,7 @@ def _mirrored(index, length):
 
 
 def _turned(patch, symmetry):
-    """`image.symmetry` by a table of where pixels come from.
+    """`image.symmetry`, by a table of source positions.
 
     Under vmap, a switch would compute all eight, which takes longer than the cut.
     """

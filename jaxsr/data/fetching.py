@@ -36,10 +36,10 @@ def fetch(
     url: str = "https://raw.githubusercontent.com",
     progress: bool = True,
 ) -> list[pathlib.Path]:
-    """The folders of a set, after fetching into them every file that is not there.
+    """The folders of a set, after downloading the files that are missing.
 
     A file there with the right content is kept, whatever its format; one with the wrong
-    content is replaced. Stopped at any moment, the next call resumes. A "tfds:" set is
+    content is replaced. An interrupted call can be repeated to resume. A "tfds:" set is
     downloaded and prepared by TFDS.
 
     Args:
@@ -53,8 +53,8 @@ def fetch(
     Raises:
         FetchError: some downloads failed; the first is named. The other files were
             downloaded, unless all failed.
-        DataNotFound: the set has no place to be fetched from, and is not there.
-        ValueError: there are no such weights.
+        DataNotFound: the set is missing and has no download source.
+        ValueError: for unknown weights.
     """
     if name.startswith(WEIGHTS):
         return _fetch_weights(name, data_dir, url, progress)
@@ -84,7 +84,7 @@ def fetch(
 
 
 def open_or_fetch(name: str, data_dir: str | os.PathLike | None) -> sources.Source:
-    """The images of a set, which is fetched where it is not on this machine.
+    """The images of a set, which is downloaded if it is missing.
 
     Raises:
         DataNotFound, FetchError: if it cannot be downloaded.
@@ -189,7 +189,7 @@ def _download(address: str) -> bytes:
             with urllib.request.urlopen(address, timeout=30) as response:
                 return response.read()
         except (OSError, http.client.HTTPException) as error:
-            code = getattr(error, "code", None)  # of an answer; others can't be reached
+            code = getattr(error, "code", None)  # None if the server did not answer
             if pause is None or code in range(400, 500) and code != 429:
                 raise
             time.sleep(pause)
@@ -201,7 +201,7 @@ def _copies(folder: pathlib.Path, entry: dict) -> list[pathlib.Path]:
 
 
 def is_there(folder: pathlib.Path, entry: dict) -> bool:
-    """Whether a folder holds the very file, or another one of the same pixels."""
+    """Whether a folder holds this file, or another file with the same pixels."""
     for file in _copies(folder, entry):
         if _sha256(file.read_bytes()) == entry["sha256"]:
             return True

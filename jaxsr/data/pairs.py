@@ -1,6 +1,6 @@
 """A reference image -> the network's input and its target.
 
-The one definition of degradation, for training and for measuring alike.
+Training and evaluation both use this definition of degradation.
 """
 
 import numpy as np

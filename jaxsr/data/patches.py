@@ -26,9 +26,9 @@ class Plan(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """A plan being executed: what a compiled training step takes beside its state."""
+    """A plan in execution: the inputs of a compiled training step beside its state."""
 
-    data: Any  # arrays that every update may look at; () for none
+    data: Any  # arrays available to every update; () for none
     cut: Callable[[Any, Any], dict]  # (data, input) -> {"lr", "hr"}, pure, for jit
     inputs: Callable[[int, int], Iterator]  # (step, count): yields that of each update
 
@@ -45,8 +45,8 @@ def grid_plan(
 ) -> Plan:
     """The plan in which an epoch is every patch of a grid at every scale once.
 
-    Batches run on over the end of an epoch, so none is smaller and no patch is left
-    out.
+    A batch may continue into the next epoch, so all batches have the same size and no
+    patch is skipped.
 
     Args:
         sizes: int [N, 2], height and width of each true image.
@@ -111,8 +111,8 @@ def random_plan(
 ) -> Plan:
     """The plan of one patch at a random place from each of `count` images in turn.
 
-    The images are gone through in a new order each time; an epoch is `epoch` updates.
-    It needs no sizes, so it also serves images that are streamed.
+    The images are visited in a new order each time; an epoch is `epoch` updates. The
+    plan needs no sizes, so it also works for streamed images.
 
     Args:
         scales: one is drawn for each patch; for input "low", one for each batch, as
@@ -194,7 +194,7 @@ def _check(sizes, scales, patch, batch, symmetries):
 
 
 def stack(inputs: Iterable) -> Any:
-    """The inputs of several updates as one, with a leading axis of updates."""
+    """The inputs of several updates, stacked along a leading axis."""
     return jax.tree.map(lambda *x: np.stack(x), *inputs)
 
 

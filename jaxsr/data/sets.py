@@ -1,7 +1,7 @@
 """Named image sets, folders and TFDS data sets, each opened as a `sources.Source`.
 
 A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]", or
-several of these joined by "+". Nothing is fetched here.
+several of these joined by "+". This module downloads nothing.
 """
 
 import concurrent.futures
@@ -39,19 +39,19 @@ class ImageSet(NamedTuple):
     folder: str
     count: int | None = None  # images that the folder must hold; None for any number
     keep: Callable[[list[pathlib.Path]], list[pathlib.Path]] = lambda files: files
-    files: tuple[str, ...] = ()  # these alone, whatever else the folder holds
+    files: tuple[str, ...] = ()  # if given, only these files of the folder
     halved: tuple[str, ...] = ()  # suffixes of files reduced by two when read
 
 
 def open_source(name: str, data_dir: str | os.PathLike | None = None) -> sources.Source:
     """The images that `name` stands for.
 
-    Of named sets only file headers are read; the files of a folder are decoded once, as
-    nothing else tells which are whole.
+    For named sets only file headers are read; the files of a folder are decoded once to
+    find damaged ones.
 
     Args:
         name: see the top of this file.
-        data_dir: folder of the named sets, looked at before $JAXSR_DATA and
+        data_dir: folder of the named sets, searched before $JAXSR_DATA and
             ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
 
     Raises:
@@ -136,7 +136,7 @@ def _open_part(name: str, data_dir) -> sources.Source:
         _check_siblings(folder, paths)
         if not paths:
             raise ValueError(f"{folder} holds no image file.")
-        name = terminal.shown(folder.resolve().name)  # cards and tables tell no paths
+        name = terminal.shown(folder.resolve().name)  # no paths in cards and tables
         if set_name := benchmark_of(paths):
             name = set_name
         elif name in SETS and SETS[name].split == "test":
@@ -169,7 +169,7 @@ def _check_siblings(folder: pathlib.Path, paths: list[pathlib.Path]) -> None:
     """
     inside = [path.relative_to(folder) for path in paths]
     low = {path for path in inside if any(map(LOW.search, path.parts[:-1]))}
-    alike = {}  # files of one folder whose names differ in LR and HR alone
+    alike = {}  # files of one folder whose names differ only in LR and HR
     for path in set(inside) - low:
         alike.setdefault(path.with_name(LOW_OR_HIGH.sub("", path.stem)), []).append(
             path
@@ -217,7 +217,7 @@ def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
 
 
 def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All image files below a folder, sorted; hidden ones are passed over."""
+    """All image files below a folder, sorted; hidden ones are skipped."""
     return sorted(
         file
         for file in folder.rglob("*")
@@ -232,7 +232,7 @@ def _sizes(
 ) -> tuple[list[tuple[int, int]], dict[int, str]]:
     """(height, width) of each file, and index -> reason of those that are bad.
 
-    Headers alone tell the size, but only decoding shows that a file is whole.
+    The header gives the size; decoding shows whether the file is complete.
     """
 
     def size(path):
@@ -257,7 +257,7 @@ def _sizes(
 
 
 def data_dirs(data_dir=None) -> list[pathlib.Path]:
-    """Where sets are searched, in this order, and fetched to: the first."""
+    """The folders searched for sets, in this order; downloads go to the first."""
     places = [data_dir, os.environ.get("JAXSR_DATA"), "~/.cache/jaxsr/data"]
     return [pathlib.Path(place).expanduser() for place in places if place]
 

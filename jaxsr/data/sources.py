@@ -11,7 +11,7 @@ from jaxsr import image
 
 
 class DataNotFound(FileNotFoundError):
-    """A set is not on this machine, or not all of it."""
+    """A set is missing or incomplete."""
 
 
 class Source(NamedTuple):
@@ -20,8 +20,8 @@ class Source(NamedTuple):
     name: str
     names: tuple[str, ...]  # of the images: stems in a named set, paths in a folder
     read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
-    sizes: np.ndarray | None  # int32 [N, 2]; None where only decoding would tell
-    left_out: tuple[str, ...] = ()  # what is wrong with images that were left out
+    sizes: np.ndarray | None  # int32 [N, 2]; None if known only after decoding
+    left_out: tuple[str, ...] = ()  # why images were skipped
 
 
 def join(name: str, parts: list[Source]) -> Source:
@@ -69,9 +69,9 @@ def only(source: Source, kept: Sequence[int]) -> Source:
 def with_reduced(
     source: Source, factors: tuple[float, ...], *, least: int = 1
 ) -> Source:
-    """Every image of a source at each of the factors in 0..1, by bicubic.
+    """Every image of a source, reduced by each of the factors in (0, 1] by bicubic.
 
-    None is reduced to a side below `least` pixels: the factor is raised as needed.
+    The factor is raised where a side would fall below `least` pixels.
 
     Source: FSRCNN's augmentation, Dong, Loy and Tang, ECCV 2016, section 4.1; for
     `least` LapSRN's, Lai, Huang, Ahuja and Yang, CVPR 2017, the authors' code.

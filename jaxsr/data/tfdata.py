@@ -12,7 +12,7 @@ import tensorflow as tf
 from jaxsr import image
 from jaxsr.data import pairs, patches, sources
 
-# TensorFlow would otherwise take the accelerator's memory from JAX.
+# TensorFlow would otherwise reserve the accelerator's memory.
 for kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], kind)
 
@@ -42,7 +42,7 @@ def make_feed(
             source.read(i), scale, color=color, input=input, blur=blur
         )
 
-    failed = []  # TensorFlow wraps what is raised within it beyond recognition
+    failed = []  # TensorFlow hides the type and text of errors raised inside it
 
     def cut(row):
         try:
