@@ -60,9 +60,9 @@ def save(
 ) -> None:
     """Begins to save a state under its step; the arrays may be donated at once.
 
-    Returns while the files are being written. A failure of the write is raised, as a
-    CheckpointError, by the next `save` or by `close`; a step that is already saved is
-    left alone.
+    Returns while the files are being written. A failed write is raised as a
+    CheckpointError by the next `save` or by `close`. A step that is already saved is
+    not written again.
 
     Args:
         psnr: in dB on the validation images, where it was just measured.
@@ -85,17 +85,17 @@ def save(
 def restore(
     manager: ocp.CheckpointManager, like: steps.TrainState
 ) -> steps.TrainState | None:
-    """The newest state that is whole, or None from a directory without checkpoints.
+    """The newest undamaged state, or None from a directory without checkpoints.
 
-    One that cannot be read, or of which a bit has changed, is reported and put aside as
-    STEP.damaged once an older one has been restored.
+    A checkpoint that is unreadable or altered is reported, and renamed to STEP.damaged
+    once an older one has been restored.
 
     Args:
         like: a state of the shapes, types and shardings to be restored to; the number
             of devices may differ from that of the saving run.
 
     Raises:
-        CheckpointError: where there are checkpoints, but none is whole.
+        CheckpointError: if there are checkpoints, but all are damaged.
     """
     steps = sorted(manager.all_steps(), reverse=True)
     reasons = {}  # of the damaged ones, newest first
@@ -139,7 +139,7 @@ def _restore(manager, step, like):
 
 
 def close(manager: ocp.CheckpointManager) -> None:
-    """Waits until everything is written; a CheckpointError where it was not."""
+    """Waits until everything is written; raises a CheckpointError if that fails."""
     with _named_failure(manager):
         manager.wait_until_finished()
         manager.check_for_errors()
@@ -147,7 +147,7 @@ def close(manager: ocp.CheckpointManager) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Not so that a save has no metrics: most are between two validations."""
+    """Drops Orbax's note on saves without metrics: most are between validations."""
     return "did not provide metrics" not in record.getMessage()
 
 

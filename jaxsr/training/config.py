@@ -139,7 +139,7 @@ def defaults() -> dict:
 
 
 def check(config: dict) -> None:
-    """Raises a ValueError, of one line, for a setting that cannot be meant."""
+    """Raises a ValueError, of one line, for an invalid setting."""
     _check_names(config)
     for name, (_, kind) in SETTINGS.items():
         section, _, key = name.rpartition(".")
@@ -198,7 +198,7 @@ def _check_scales(config):
 
 
 def _check_memory(config):
-    """Refuses what exceeds this machine's memory, however it is computed."""
+    """Raises a ValueError for settings that need more than this machine's memory."""
     data, channels = config["data"], image.channels(config["color"])
     net = models.make(**config["network"] | config["in_training"])
     enlarged = net.input == "low" and data["plan"] != "pyramid"

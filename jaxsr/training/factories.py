@@ -1,7 +1,6 @@
 """The parts of a run, made from its settings: plan, optimizer, loss, step ...
 
-A name in a config is a key of some table, and a wrong one is answered with the right
-ones.
+A name in a config is a key of a table; the error for an unknown name lists the keys.
 """
 
 import functools
@@ -25,7 +24,7 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
     """Calls the entry settings["name"] of a table with the other settings.
 
     Raises:
-        ValueError: for a name or a setting that is not there, with those that are.
+        ValueError: for an unknown name or setting; the message lists the known ones.
     """
     settings = dict(settings)
     name = settings.pop("name", None)
@@ -72,8 +71,8 @@ def make_feed(
 ) -> patches.Feed:
     """The feed of a run, by the backend that its config names.
 
-    For a loss of VGG19's features its weights, 80 MB, are in each batch too: as
-    constants of the compiled step they would take it minutes to compile.
+    For a loss of VGG19's features each batch also holds its weights, 80 MB: as
+    constants of the compiled step they would make compilation take minutes.
     """
     data = config["data"]
     if data["backend"] == "device":
@@ -109,8 +108,8 @@ def make_feed(
 def make_optimizer(config: dict, epoch: int):
     """(tx, schedule) of a run of `epoch` updates an epoch.
 
-    With `accumulate` > 1 the schedule counts the optimizer's updates, each of which is
-    made of so many of the run's.
+    With `accumulate` > 1 the schedule counts the optimizer's updates, one for every
+    `accumulate` updates of the run.
     """
     epoch = max(1, epoch // config["accumulate"])
     schedule = choose(
@@ -169,7 +168,7 @@ def _make_step(config, tx, vgg19=None):
 
 
 def make_objective(config: dict, vgg19: dict | None = None) -> objectives.Objective:
-    """The objective of a run that is no GAN; `vgg19` as in `make_loss`."""
+    """The objective of a run without a discriminator; `vgg19` as in `make_loss`."""
     net, loss = _in_training(config), make_loss(config, vgg19)
     return choose(objectives.OBJECTIVES, "objective", config["objective"], net, loss)
 
@@ -195,13 +194,13 @@ def make_loss(
 
 
 def loss_name(config: dict) -> str:
-    """What a run's loss is called on its model's card."""
+    """The name of a run's loss on its model's card."""
     layer = config["perceptual"]["layer"]
     return f"{VGG} {layer}" if config["loss"] == VGG else config["loss"]
 
 
 def _in_training(config: dict) -> nn.Module:
-    """The network of a run as it is trained, in its precision."""
+    """The network of a run in its training form and precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
     fields = config["network"] | config["in_training"] | {"dtype": dtype}
     if "axis_name" in models.fields_of(models.NETWORKS[fields["name"]].cls):
@@ -210,7 +209,7 @@ def _in_training(config: dict) -> nn.Module:
 
 
 def make_discriminator(config: dict) -> discriminator.Discriminator:
-    """The adversary of a run's network, in its precision."""
+    """The discriminator of a run, in its precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
     given = {"dtype": dtype, "axis_name": steps.AXIS}
     return models.made(

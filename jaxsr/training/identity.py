@@ -29,8 +29,8 @@ FREE = (
 )
 
 
-# Setting -> the value under which versions that did not have it computed. A run of
-# theirs resumes where that is its value now; a new setting without a row here refuses.
+# Setting -> the value equivalent to versions before it existed. Their runs resume if the
+# setting has this value. Without an entry here, a new setting makes them fail.
 BEFORE = {
     "accumulate": 1,
     "data.blur": 0.0,
@@ -46,7 +46,7 @@ BEFORE = {
 def settings_of(
     config: dict, source: sources.Source, validation: sources.Source
 ) -> dict:
-    """Setting -> value of all that makes a run what it is, its data included."""
+    """Setting -> value, for all settings that identify a run, its data included."""
     free = FREE
     if config["schedule"]["name"] != "cosine":
         free += ("epochs",)  # then more epochs only continue the run
@@ -57,7 +57,7 @@ def settings_of(
         for key, value in _flat(config)
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
-    settings["start"] = pathlib.Path(config["start"]).name  # wherever it lies now
+    settings["start"] = pathlib.Path(config["start"]).name  # it may have been moved
     settings["data.digest"] = sources.digest(source)
     if config["plateau"].get("of") == "validation":
         settings["validation.digest"] = sources.digest(validation)
@@ -65,7 +65,7 @@ def settings_of(
 
 
 def digest(settings: dict) -> str:
-    """SHA-256, in hex, of what makes a run what it is."""
+    """SHA-256, in hex, of the settings that identify a run."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
@@ -95,8 +95,8 @@ def claim(workdir: pathlib.Path, settings: dict, images: dict | None = None) -> 
     Args:
         workdir: the run's directory.
         settings: as `settings_of` gives them.
-        images: of "data" and "validation" what `sizes_of` says, so that a resumed run
-            can name those that changed.
+        images: "data" and "validation" -> `sizes_of` their images, so that a resumed
+            run can name those that changed.
     """
     path = workdir / "config.json"
     if not path.exists():

@@ -21,7 +21,7 @@ QUICK = "experiments/quickstart.py"
 
 
 class Log:
-    """Averages what updates report and writes it every so often, and at `FIRST`.
+    """Writes the mean metrics of every `every` updates, and those at `FIRST`.
 
     Args:
         directory: holds metrics.jsonl, to which records are appended, and
@@ -78,7 +78,7 @@ class Log:
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Appends a record, and the same to TensorBoard.
 
-        Not again where a run resumes at a step that it was validated at before.
+        Skipped if a resumed run was already validated at this step.
         """
         finite = {name: x for name, x in scalars.items() if math.isfinite(x)}
         if step == self._from and {"step", *finite} in self._written:
@@ -97,9 +97,9 @@ class Log:
 
 
 class Clock:
-    """How long a run has taken, in all processes that have worked on it.
+    """The wall time of a run, summed over its resumptions.
 
-    Runs of versions without one are counted by their records.
+    For runs of versions without this clock it is estimated from the records.
     """
 
     def __init__(self, directory: pathlib.Path):
@@ -112,11 +112,11 @@ class Clock:
         self._since = time.monotonic()
 
     def seconds(self) -> float:
-        """The time until now."""
+        """The training time so far."""
         return self._before + time.monotonic() - self._since
 
     def save(self) -> None:
-        """Writes it down, for the next process."""
+        """Writes the time so far, for the next process."""
         files.write_text(self._path, f"{self.seconds():.1f}\n")
 
 
@@ -136,14 +136,14 @@ class Pace:
         self._told = False
 
     def measure(self, step: int) -> dict[str, float]:
-        """The seconds since it was last asked, and patches trained on in each."""
+        """The seconds since the last call, and the patches trained on per second."""
         since, self._since = self._since, (step, time.monotonic())
         updates, seconds = np.subtract(self._since, since).tolist()
         rate = updates * self._batch / max(seconds, 1e-9)
         return {"seconds": seconds, "images_per_second": rate}
 
     def estimate(self, step: int) -> str:
-        """Once, after `TIMED` updates, how long the rest will take; else nothing."""
+        """The estimated remaining time, once, after `TIMED` updates; else nothing."""
         if self._first is None:
             self._first = (step, time.monotonic())
         if self._told or step < self._first[0] + TIMED:
@@ -161,7 +161,7 @@ class Pace:
 
 
 def span(seconds: float) -> str:
-    """A time to read: "40 seconds", "25 minutes", "7.5 hours" or "3.2 days"."""
+    """A duration as text: "40 seconds", "25 minutes", "7.5 hours" or "3.2 days"."""
     for size, unit in ((86400, "days"), (3600, "hours")):
         if seconds >= 2 * size or (unit == "hours" and seconds >= size):
             return f"{seconds / size:.1f} {unit}"
@@ -173,7 +173,7 @@ def span(seconds: float) -> str:
 def read(directory: pathlib.Path) -> list[dict]:
     """The records of a run so far, oldest first.
 
-    Damaged lines are skipped with a warning, as one that was cut by a kill.
+    Damaged lines, such as one truncated by a kill, are skipped with a warning.
     """
     path = directory / "metrics.jsonl"
     records = []

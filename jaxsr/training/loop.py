@@ -37,7 +37,7 @@ ERRORS = (
     RuntimeError,
 )
 
-# metric -> the value at which it is time for a word, and that word
+# metric -> the value at which a warning is logged, and the warning
 ALARMS = {
     "won": (
         500,
@@ -63,19 +63,19 @@ def train(
 ) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
-    Resumes from the newest checkpoint in `workdir` where there is one. In the end
-    writes there model.safetensors, results.md, results.json, crops.png and curves.png;
-    at each validation crops/STEP.png.
+    Resumes from the newest checkpoint in `workdir`, if there is one. Writes there
+    crops/STEP.png at each validation, and model.safetensors, results.md, results.json,
+    crops.png and curves.png at the end.
 
     Args:
-        config: of what `config.SETTINGS` has.
-        workdir: the work directory, made where it is missing.
-        origin: what the model's card also says, as the command and the commit.
+        config: the settings, see `config.SETTINGS`.
+        workdir: the work directory, created if it is missing.
+        origin: further entries of the model's card, such as the command and the commit.
         verbose: print every parameter's shape, mean and deviation.
         in_study: as in `setup.set_up`.
 
     Raises:
-        ValueError: for a setting that is wrong, or a workdir of another run.
+        ValueError: for a wrong setting, or a workdir of another run.
         FloatingPointError: where the loss is not finite.
         SystemExit: with 128 + the signal's number after it was interrupted and saved;
             with 1 if the run is complete but some images were skipped.
@@ -108,7 +108,7 @@ def train(
 
 
 def set_up(config, workdir: pathlib.Path, *, in_study: bool = False) -> setup.Setup:
-    """What the run of a config in a work directory, new or begun, is made of."""
+    """The parts of a config's run in a work directory, new or resumed."""
     checkpoints = workdir / "checkpoints"
     fresh = not (checkpoints.exists() and os.listdir(checkpoints))
     return setup.set_up(config.to_dict(), fresh=fresh, in_study=in_study)
@@ -149,7 +149,7 @@ class _Loop:
         self.clock = logs.Clock(workdir)
 
     def describe(self, verbose: bool) -> None:
-        """Says what is trained, on what, and how far it is."""
+        """Prints the network, its training images and the progress."""
         run, params = self.run, self.run.variables["params"]
         if verbose:
             process.say(parameter_overview.get_parameter_overview(params))
@@ -215,7 +215,7 @@ class _Loop:
         return 0
 
     def _save(self, scores: dict[str, float]) -> None:
-        """Saves a checkpoint, and what the log and the clock have to resume from."""
+        """Saves a checkpoint, and the state of the log and the clock."""
         if self.log is not None:
             self.log.hold(self.step, self.manager.all_steps())
         psnr = scores.get("validation_psnr")

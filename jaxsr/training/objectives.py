@@ -38,7 +38,7 @@ def supervised(net: nn.Module, loss: Callable) -> Objective:
 
 
 def shuffled(net: nn.Module, loss: Callable) -> Objective:
-    """The loss of what a network's pixel shuffle takes, against hr shuffled back.
+    """The loss before a network's pixel shuffle, against hr shuffled back.
 
     The pixels are those of `supervised` in another order, so that a loss of pixels, as
     "mse", and its gradient are the same; nothing is shuffled backwards.
@@ -108,7 +108,7 @@ def recursive(net: nn.Module, loss: Callable, *, updates: int) -> Objective:
 def apply(
     net: nn.Module, variables: dict, batch: dict, method: str | None = None
 ) -> tuple[Any, dict]:
-    """(what the network gives in training, its new batch statistics)."""
+    """(the network's output in training, its new batch statistics)."""
     static = {}
     if models.is_multiscale(net):
         static["scale"] = batch["hr"].shape[1] // batch["lr"].shape[1]

@@ -15,10 +15,10 @@ from jax.experimental import multihost_utils
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
-    """Raises a ValueError where no run can be kept in a folder.
+    """Raises a ValueError if a folder cannot be a work directory.
 
-    Its name must be UTF-8, as Orbax and TensorFlow need it, and no file may lie in the
-    place of a folder.
+    Its name must be UTF-8, as Orbax and TensorFlow require, and no file may be where a
+    folder is needed.
     """
     try:
         str(workdir.resolve()).encode()
@@ -37,7 +37,7 @@ def check_workdir(workdir: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def alone(workdir: pathlib.Path):
-    """Lets no second run into a workdir."""
+    """Locks a work directory against a second run."""
     if jax.process_index() != 0:
         yield
         return
@@ -54,7 +54,7 @@ def alone(workdir: pathlib.Path):
 
 
 class Interrupt:
-    """Notes SIGINT and SIGTERM, so that the loop can save and leave."""
+    """Records SIGINT and SIGTERM, so that the loop can save and exit."""
 
     def __enter__(self):
         self.number = 0

@@ -1,8 +1,8 @@
 """Trains the shipped models one after another: python -m jaxsr.training.queue [NAME...]
 
-experiments/shipped.toml lists them. Whatever ends this command, the same command
-resumes: finished runs and models that have reached their goal are skipped, and a model
-that is better on the validation images than the one in the package takes its place.
+experiments/shipped.toml lists them. Rerun the command to resume. Finished runs and
+models that have reached their goal are skipped. A model that is better on the
+validation images than the shipped one replaces it.
 """
 
 import importlib
@@ -53,7 +53,7 @@ def read(path: pathlib.Path) -> list[Entry]:
     """The models that a file such as experiments/shipped.toml lists, in its order.
 
     Raises:
-        ValueError: for a file that is no such list.
+        ValueError: for a file that is not such a list.
     """
     try:
         content = tomllib.loads(path.read_text())
@@ -171,12 +171,12 @@ def _quality(path: pathlib.Path) -> float | None:
 def take(
     name: str, workdir: pathlib.Path, shipped: pathlib.Path, benchmarks: Sequence[str]
 ) -> bool:
-    """Puts the best model of a run into the folder `shipped` if it is the better one.
+    """Ships the best model of a run if it is better than the shipped one.
 
     The validation images alone decide; the sets `benchmarks` are then scored for its
-    card, the mean over eight symmetries too where the card of the one before has it.
+    card, with the mean over eight symmetries if the replaced model's card has it.
 
-    Returns whether it was put there.
+    Returns whether it was shipped.
     """
     path = _file(name, shipped)
     found, before = _quality(workdir / weights.MODEL), _quality(path)

@@ -25,14 +25,14 @@ def validate(
     lpips: dict | None,
     stopped: Callable[[], bool],
 ) -> dict[str, float]:
-    """Mean scores on the validation images, PSNR in dB in all and by scale.
+    """Mean scores on the validation images: PSNR in dB, overall and by scale.
 
     Args:
         model: to score.
         source: the validation images.
         scales: to score it at.
         lpips: the params of LPIPS, where it is measured.
-        stopped: asked between images; where it is true the result is empty.
+        stopped: called between images; if it returns True the result is empty.
     """
     means = []
     rows = protocol.evaluate(model, source, scales, lpips=lpips)
@@ -89,9 +89,9 @@ def finish(
 ) -> tuple[str, ...]:
     """Scores the run's model on the benchmark sets that are present; prints the table.
 
-    Where none is, it is scored on the validation images. `lpips` is of `load_lpips`.
+    Without any, it is scored on the validation images. `lpips` is that of `load_lpips`.
 
-    Returns what is wrong with images that were left out.
+    Returns the reasons for which images were skipped.
     """
     path = workdir / weights.MODEL
     model = weights.load(path)
@@ -130,7 +130,7 @@ def finish(
 
 
 def _bicubic(color, validation, scales, lpips) -> dict[str, float]:
-    """What a validation would say of bicubic."""
+    """The scores of bicubic on the validation images."""
     baseline = protocol.baseline(color=color)
     rows = protocol.evaluate(baseline, validation, scales, lpips=lpips)
     means = [row for row in rows if row.image == "mean"]
@@ -141,7 +141,7 @@ def _bicubic(color, validation, scales, lpips) -> dict[str, float]:
 
 
 def load_lpips(config: dict) -> dict | None:
-    """The params of LPIPS, where a run is measured by it and its file is there."""
+    """The params of LPIPS, if the run is measured by it and its file is found."""
     if config["validation"]["best_by"] != "lpips":
         return None
     try:
@@ -152,7 +152,7 @@ def load_lpips(config: dict) -> dict | None:
 
 
 def best_by(config: dict, lpips: dict | None) -> str:
-    """The score that chooses the best model: that of the config, if it is measured."""
+    """The score that selects the best model: the config's, if it is measured."""
     by = config["validation"]["best_by"]
     return "psnr" if by == "lpips" and lpips is None else by
 
@@ -166,7 +166,7 @@ def open_benchmarks(config: dict, *, fetch: bool = False) -> list[sources.Source
     """
     found, missing, data_dir = [], {}, config["data"]["dir"] or None
     for name in config["evaluation"]["sets"]:
-        able = fetch and not missing  # where one fails, the others would too
+        able = fetch and not missing  # after one failure the others would fail too
         opened = fetching.open_or_fetch if able else sets.open_source
         try:
             found.append(opened(name, data_dir))

@@ -1,4 +1,4 @@
-"""A config -> everything that a run is made of; the work directory is not touched."""
+"""Makes the parts of a run from its config, without using the work directory."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ ENLARGING = ("deconv", "up_")
 
 
 class Setup(NamedTuple):
-    """What a run is made of; nothing in it changes while it trains."""
+    """The parts of a run that do not change during training."""
 
     config: dict
     settings: dict  # of `identity.settings_of`
@@ -56,13 +56,13 @@ class Setup(NamedTuple):
 
 
 def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup:
-    """All that a run is made of.
+    """The parts of a run.
 
     Args:
-        config: of what `config.SETTINGS` has.
-        fresh: whether the run begins, so that the model of `start` is read.
-        in_study: whether the validation images may be a benchmark, whose scores along
-            the way a study shows. They then choose nothing.
+        config: the settings, see `config.SETTINGS`.
+        fresh: whether the run is new, so that the model of `start` is read.
+        in_study: whether the validation images may be a benchmark, whose scores during
+            training a study shows. They then select nothing.
 
     Raises:
         ValueError: for a setting that is wrong.
@@ -80,7 +80,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     validation = protocol.measurable(validation, scales, lpips=lpips is not None)
     for reason in source.left_out + validation.left_out:
         process.say(f"Skipped: {reason}")
-    # What is wrong with them now, not after the training.
+    # Report errors in them before the training, not after it.
     results.open_benchmarks(config, fetch=True)
     plan = factories.make_plan(config["data"], source, net.input)
     feed = factories.make_feed(config, source, plan, net.input)

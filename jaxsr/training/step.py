@@ -13,23 +13,23 @@ AXIS = "data"  # the name of the axis over which a run spreads a batch
 
 
 class Adversary(NamedTuple):
-    """What a GAN's discriminator is at one moment; arrays only."""
+    """The state of a GAN's discriminator; arrays only."""
 
     params: Any
     batch_stats: Any
     opt_state: Any
-    won: jax.Array  # [] int32, updates without a break in which it was right by `WON`
-    collapsed: jax.Array  # [] int32, likewise, in which the output was all but flat
+    won: jax.Array  # [] int32, consecutive updates with d_real - d_fake above `WON`
+    collapsed: jax.Array  # [] int32, consecutive updates with a nearly flat output
 
 
 class TrainState(NamedTuple):
-    """All that a run is at one moment; arrays only, so a checkpoint is exactly this."""
+    """The state of a run; arrays only, so a checkpoint is exactly this."""
 
     step: jax.Array  # [] int32, updates made so far
     params: Any
     batch_stats: Any  # {} for a network without batch normalisation
     opt_state: Any
-    ema_params: Any  # {} where no average is kept
+    ema_params: Any  # {} if averaging is disabled
     adversary: Any = {}  # an Adversary where there is one
 
 
@@ -68,7 +68,7 @@ def init_state(
 
 
 def variables_of(state: TrainState) -> dict:
-    """The variables that a trained network is used with: averaged ones where kept."""
+    """The variables of the trained network: the averaged ones, if there are any."""
     return _variables(state.ema_params or state.params, state.batch_stats)
 
 
@@ -92,7 +92,7 @@ def make_train_step(
     Args:
         objective: what is differentiated.
         tx: the optimizer; it is also given the loss, as `value`.
-        ema_decay: of the exponential average of the parameters; 0 keeps none. At first
+        ema_decay: of the exponential average of the parameters; 0 disables it. At first
             it is (1 + step) / (10 + step) where that is less, so that the average soon
             forgets the initial parameters.
         axis_name: under `shard_map` (with check_vma=False) or `pmap`, the axis over
