@@ -22,8 +22,7 @@ from jaxsr.evaluation import protocol
 from jaxsr.files import depth, reading, writing
 from jaxsr.inference import tiling, upscale
 
-# Pixels of the upscaled image along the side of a crop, and by how much it is shown
-# larger, each pixel a square.
+# Side of a crop in pixels of the upscaled image, and its magnification.
 SIDE, ZOOM = 64, 3
 CROPS = 3
 GAP = 6
@@ -43,7 +42,7 @@ def compare_file(
 ) -> list[str]:
     """Writes a picture of an image file upscaled by bicubic and by models.
 
-    Returns the names of these.
+    Returns the names of the models.
 
     Args:
         path: the image.
@@ -59,7 +58,7 @@ def compare_file(
         max_megapixels: as in `jobs.upscale_files`.
 
     Raises:
-        ValueError: for a file that is no image, or a truth of another size.
+        ValueError: for a file that is not an image, or a truth of another size.
     """
     upscale.check_scale(scale)
     target = pathlib.Path(output)
@@ -90,7 +89,7 @@ def compare_file(
 
 
 def _cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
-    """The true image [*size, C] without what it has more, below the scale."""
+    """The true image cropped to [*size, C]; it may be larger by less than the scale."""
     excess = [side - wanted for side, wanted in zip(hr.shape, size)]
     if not all(0 <= pixels < scale for pixels in excess):
         raise ValueError(
@@ -148,7 +147,7 @@ def grid(
     Args:
         columns: title -> uint8 [H, W, 3]; the crops are where the first and the last
             differ most.
-        hr: the true image, for a column more, and PSNR and SSIM under the titles.
+        hr: the true image, for another column, and PSNR and SSIM under the titles.
         scale: its next integer is the border that these leave out.
     """
     first, *_, last = columns.values()

@@ -14,8 +14,8 @@ from jaxsr.models import cost
 def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
     """Writes a PNG of the PSNR on a set against parameters and multiply-adds.
 
-    A row of panels for each scale, each network of one colour in all of them; hollow
-    marks are what papers print of the same network.
+    One row of panels for each scale. A network has the same colour in all panels;
+    hollow marks are the paper's scores of the same network.
     """
     from matplotlib import figure
 
@@ -92,8 +92,8 @@ def curves(
         path: of the PNG.
         runs: name -> records, as `logs.read` gives them; each is one line of a panel
             where its records have the name.
-        y: names of what was logged, as "loss" and "validation_psnr".
-        bicubic: name -> what bicubic reaches, which is one more line of a panel.
+        y: names of logged values, such as "loss" and "validation_psnr".
+        bicubic: name -> bicubic's value, drawn as another line of the panel.
     """
     from matplotlib import figure
 
@@ -125,4 +125,4 @@ BELOW = {
     "va": "top",
     "color": "gray",
 }
-STYLES = ("-", "--", ":")  # one for each ten lines, that many colours there are
+STYLES = ("-", "--", ":")  # one for each ten lines, the number of colours

@@ -1,4 +1,4 @@
-"""Scores of a model on image sets, by the protocol that papers share."""
+"""Scores of a model on image sets, by the usual protocol of the papers."""
 
 import fractions
 import functools
@@ -27,7 +27,7 @@ _Y = (
     "over images"
 )
 
-# color -> how it is measured, said beside every figure
+# color -> description of the protocol, printed with every score
 PROTOCOLS = {
     "y": _Y,
     "ycbcr": _Y,
@@ -36,7 +36,7 @@ PROTOCOLS = {
         "both, border of `scale` pixels left out, mean over images"
     ),
 }
-# Beside any of them: of what `restore_rgb` gives, no border left out.
+# Printed with LPIPS: measured on the images of `restore_rgb`, borders included.
 LPIPS_PROTOCOL = (
     "LPIPS (AlexNet, version 0.1, the lower the better) of whole RGB images, border "
     "included, rounded to 8 bits, chroma by bicubic where the network is one of Y"
@@ -44,7 +44,7 @@ LPIPS_PROTOCOL = (
 
 
 class Score(NamedTuple):
-    """What a model reached on one image, or on average over a set."""
+    """The scores of a model on one image, or their mean over a set."""
 
     network: str
     data: str  # name of the set
@@ -52,7 +52,7 @@ class Score(NamedTuple):
     scale: float  # an int where it is integer
     psnr: float  # dB
     ssim: float
-    lpips: float | None = None  # where asked for; the lower, the more alike
+    lpips: float | None = None  # None if not measured; lower is better
 
 
 def baseline(
@@ -81,7 +81,7 @@ def shipped() -> dict[str, weights.Model]:
 
 
 def bicubic_of(model: weights.Model) -> weights.Model:
-    """Bicubic, measured as a model is."""
+    """Bicubic interpolation as a model to be measured."""
     card = model.card
     return baseline(color=card["color"], blur=card.get("blur", 0.0))
 
@@ -92,7 +92,7 @@ def restore_image(
     """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
 
     Both are Y as the protocol compares them, before the border is left out. A model
-    with a "blur" on its card is given images that were blurred so.
+    with a "blur" on its card gets images with that blur.
 
     Args:
         model: of any colour.
@@ -106,7 +106,7 @@ def restore_image(
 def restore_rgb(
     model: weights.Model, pixels: np.ndarray, scale: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(sr, hr), float32 RGB [H, W, 3] of 8 bits: as a viewer sees the images.
+    """(sr, hr), float32 RGB [H, W, 3] of 8 bits, as displayed.
 
     The arguments are those of `restore_image`. A network of Y gets its chroma from
     bicubic, and gray is three equal channels, as in `upscale.upscale`.
@@ -145,10 +145,10 @@ def _as_rgb(sr, pixels, scale, card):
 def measurable(
     source: sources.Source, scales: Sequence[int], *, lpips: bool = False
 ) -> sources.Source:
-    """The source without images too small to be measured; reads every image.
+    """The source without images too small to measure; reads every image.
 
     Raises:
-        ValueError: where none is large enough, or one cannot be read.
+        ValueError: if no image is large enough, or one cannot be read.
     """
     reasons = {}
     for i, name in enumerate(source.names):
@@ -178,7 +178,7 @@ def evaluate(
     Args:
         model: what is measured.
         source: the true images.
-        scales: factors; fractional ones for networks of interpolated images alone.
+        scales: factors; fractional ones only for networks of interpolated images.
         lpips: the params of `perceptual.LPIPS`, to measure that as well.
         precision: of `models.PRECISIONS`.
         ensemble: measures the mean over eight flips and rotations, as `NAME+`.
@@ -224,9 +224,9 @@ def protocol(scores: Iterable[Score], card: dict) -> str:
 def with_scores(
     model: weights.Model, scores: Iterable[Score], label: str | None = None
 ) -> weights.Model:
-    """The model with its means, and how they were measured, on its card.
+    """The model with its mean scores and their protocol on its card.
 
-    Those of its ensemble too, where they were measured.
+    Scores of its ensemble are included if they were measured.
 
     A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
 
@@ -259,7 +259,7 @@ def _means(scores, label):
 def crops(
     model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
 ) -> list[np.ndarray]:
-    """[bicubic, sr, hr] [side, side, 3]: the square in which bicubic is furthest off.
+    """[bicubic, sr, hr] [side, side, 3]: the square where bicubic's error is largest.
 
     In colour; smaller where the image is. The arguments are those of `restore_image`.
     """
@@ -283,7 +283,7 @@ def compare(
     precision: str = "float32",
     ensemble: bool = False,
 ) -> Iterator[Score]:
-    """Yields the scores of bicubic, of a model and maybe of its ensemble, set by set.
+    """Yields the scores of bicubic, a model and, if asked, its ensemble, set by set.
 
     Bicubic is measured in float32; the other arguments are those of `evaluate`.
     """
@@ -307,16 +307,16 @@ SCALES = (1.5, 2, 2.5, 3, 4, 6, 8)
 def rated(
     model: weights.Model, source: sources.Source, scales: Sequence[float] = SCALES
 ) -> weights.Model:
-    """The model with what it is chosen by on its card: quality and cost by scale.
+    """The model with its quality and cost by scale on its card, for model selection.
 
     "upscaling" is scale, as "2.5" -> {"psnr", "multiply_adds"}: the mean PSNR in dB of
-    `upscaled_psnr`, and the multiply-adds of the network for 1280x720 pixels so made.
+    `upscaled_psnr`, and the network's multiply-adds for an output of 1280x720 pixels.
     "cost" is `cost.facts`, and "rated_on" says how many images of what.
 
     Args:
         model: of any network, also for scales that are not its own.
         source: the true images.
-        scales: with few digits: images are cropped to what they divide.
+        scales: with few digits, since images are cropped to sizes that they divide.
     """
     net = model.net
     costs = cost.facts(net, image.channels(model.card["color"]))
@@ -364,11 +364,11 @@ def evaluate_all(
 ) -> Iterator[Score]:
     """Yields the scores of each model, under its name, at the scales of its card.
 
-    Where an `ensemble` is asked for, that of each network as `NAME+` too.
+    With `ensemble`, also those of each network's ensemble, as `NAME+`.
     """
     for source in benchmarks:
         for name, model in named.items():
-            able = ensemble and bool(model.variables)  # an interpolation has none
+            able = ensemble and bool(model.variables)  # not for interpolations
             for averaged in (False, True)[: 1 + able]:
                 scales = model.card["scales"]
                 for score in evaluate(model, source, scales, ensemble=averaged):

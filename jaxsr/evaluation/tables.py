@@ -22,10 +22,10 @@ OPEN = {
 
 
 def rows_of(card: dict, scale: int) -> list[models.Row]:
-    """The rows of `models.NETWORKS` that are about a model as it is used at a scale.
+    """The rows of `models.NETWORKS` that describe a model at a scale.
 
-    None where its network is not the paper's to the letter, or it is measured on other
-    degraded images: no row is better than a wrong one.
+    Empty where its network differs from the paper's, or it is measured on images
+    degraded in another way.
     """
     network = models.NETWORKS.get(card["network"])
     if network is None or card.get("blur"):
@@ -53,14 +53,14 @@ def paper_score(card: dict, data: str, scale: int) -> tuple[float, float | None]
     """(PSNR in dB, SSIM or None) that the network's paper prints, or None."""
     row = _row_of(card, scale)
     known = data in sets.SETS and sets.SETS[data].split == "test"
-    if row is None or not known:  # the name of a folder tells nothing
+    if row is None or not known:  # the name of a folder does not identify a set
         return None
     score = papers.score(row.name, row.variant, data, scale)
     return None if score is None else (score["psnr"], score["ssim"])
 
 
 def _row_of(card, scale):
-    """The first of `rows_of` but those that the SRGAN paper quotes, or None."""
+    """The first of `rows_of`, except those quoted by the SRGAN paper, or None."""
     rows = [row for row in rows_of(card, scale) if row.variant != models.TABLE2]
     return rows[0] if rows else None
 
@@ -68,8 +68,8 @@ def _row_of(card, scale):
 def table(scores: Iterable[protocol.Score], card: dict) -> str:
     """A Markdown table of the means: one row for each set and scale.
 
-    Its columns are the labels in the order they first come, each as PSNR / SSIM, or
-    PSNR / SSIM / LPIPS, and last what the paper of the card's network prints.
+    Its columns are the labels in order of appearance, each as PSNR / SSIM or
+    PSNR / SSIM / LPIPS, and last the scores printed in the paper of the card's network.
     """
     means = {(s.data, s.scale, s.network): s for s in scores if s.image == "mean"}
     labels = list(dict.fromkeys(label for _, _, label in means))
@@ -96,9 +96,9 @@ def _cell(value):
 def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
     """A Markdown table of models: cost, and mean PSNR / SSIM by their cards, by scale.
 
-    In brackets stands the PSNR that their papers print of the same network.
+    The PSNR in brackets is the one that the paper prints for the same network.
     `NAME+` is the mean over eight flips and rotations, where a card has it.
-    Multiply-adds are those of 1280x720 pixels made.
+    Multiply-adds are for an output of 1280x720 pixels.
 
     Args:
         named: name -> model.
@@ -139,7 +139,7 @@ def perceptual(named: dict[str, weights.Model], data: Sequence[str]) -> str:
     opinion of 26 people from 1 (bad) to 5; HR are the true images.
 
     Args:
-        named: name -> model. Of several that are one row's the best by PSNR is taken.
+        named: name -> model. If several match a row, the best by PSNR is used.
         data: names of sets, two columns each.
 
     Source: Ledig et al., CVPR 2017, tables 1 and 2.
@@ -201,10 +201,10 @@ def points(named, data):
 
 
 def _beaten_by(name, scale, named):
-    """The model of another scale that upscales better by this one, at no higher cost.
+    """The model of another scale that is better at this one, at no higher cost.
 
-    By the tables of `protocol.rated`, with bicubic after the network, and by 0.05 dB;
-    "" for none, or where one of this scale is as good.
+    Compares the tables of `protocol.rated`, where bicubic follows the network; better
+    means by 0.05 dB. "" if there is none, or if a model of this scale is as good.
     """
     tables = {other: card.get("upscaling", {}) for other, (_, _, card) in named.items()}
     rows = {other: t[str(scale)] for other, t in tables.items() if str(scale) in t}
@@ -230,7 +230,7 @@ def _line(cells: list[str]) -> str:
 
 
 def text(scores: Iterable[protocol.Score], card: dict) -> str:
-    """The table of a model's scores, and under it of how many images and how."""
+    """The table of a model's scores, with the image counts and the protocol."""
     scores = list(scores)
     lpips = any(s.lpips is not None for s in scores)
     counts = {}
@@ -249,7 +249,7 @@ def text(scores: Iterable[protocol.Score], card: dict) -> str:
 def write_json(
     path: str | pathlib.Path, scores: Iterable[protocol.Score], **facts
 ) -> None:
-    """Writes the scores, and facts about how they came about, as JSON."""
+    """Writes the scores, and how they were measured, as JSON."""
     scores = [
         {k: None if v == float("inf") else v for k, v in score._asdict().items()}
         for score in scores
