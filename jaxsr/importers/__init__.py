@@ -34,7 +34,7 @@ def import_weights(
         key: of the dictionary of tensors, in a PyTorch file that holds several.
 
     Raises:
-        ValueError: where the file is cut, foreign, or of another network.
+        ValueError: if the file is truncated, of another format, or of another network.
     """
     if network not in IMPORTERS:
         known = sorted(IMPORTERS)
@@ -72,7 +72,7 @@ def _scale_in(name: str) -> int:
 
 
 # network -> (bytes of the file, or the tensors of a PyTorch one, its suffix) ->
-# (net, variables, the card's own part: without "scales" where only the name tells them)
+# (net, variables, entries of the card; no "scales" if only the file's name has them)
 IMPORTERS = {
     "drrn": drrn.convert,
     "edsr": edsr.convert,

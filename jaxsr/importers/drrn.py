@@ -11,12 +11,12 @@ from jaxsr.importers import formats, torch_files
 def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of a DRRN file of one block, its width read off a shape.
 
-    All units share their weights, so no file says how many there are: it is what its
-    port was published with, 25 for jt827859032 and 9 for yjn870.
+    All units share their weights, so files do not hold their number: it is that of the
+    published port, 25 for jt827859032 and 9 for yjn870.
     """
     readers = {".npz": formats.read_npz} | dict.fromkeys(torch_files.SUFFIXES, dict)
     tensors = formats.reader(readers, suffix)(data)
-    # the port whose names are most of those found
+    # the port that has most of the names found
     names, units = max(PORTS, key=lambda port: len(port[0].keys() & tensors.keys()))
     params = formats.rename(tensors, names)
     width = params["block_0_head"]["kernel"].shape[-1]

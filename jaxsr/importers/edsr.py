@@ -1,7 +1,7 @@
 """EDSR: PyTorch's state dicts, and krasserm/super-resolution's as .npz.
 
-The former are EDSR-PyTorch's, or those of ports that define the layers in the order of
-their use, whatever their names, as BasicSR's.
+The former are those of EDSR-PyTorch, or of ports such as BasicSR that define the layers
+in the order of use, under any names.
 """
 
 import itertools
@@ -15,9 +15,9 @@ from jaxsr.models import edsr
 
 
 def convert(data: bytes | dict, suffix: str):
-    """(net, variables, card) of an EDSR file, all but one field read off its shapes.
+    """(net, variables, card) of an EDSR file; its shapes give all fields but one.
 
-    The residual scale is in no file: as in the paper, it is 0.1 for a width of 256.
+    Files do not hold the residual scale: as in the paper, it is 0.1 for width 256.
     """
     readers = {
         ".npz": _npz_layers,
@@ -63,7 +63,7 @@ def body_layers(tensors: dict) -> dict[str, str]:
 def without_mean(
     tensors: dict[str, np.ndarray],
 ) -> tuple[dict[str, np.ndarray], tuple[float, ...]]:
-    """The tensors less EDSR-PyTorch's fixed layers, and the mean that those hold.
+    """The tensors without EDSR-PyTorch's fixed layers, and the mean stored in those.
 
     Without them it is the paper's of RGB, and 0 of one channel, as in BasicSR. Networks
     of images in [0, 1] instead of 0..255 are made ones of the latter.
@@ -124,7 +124,7 @@ def _npz_layers(data):
     """Of convolutions numbered in the order of their use.
 
     That network works on (x - mean) / 127.5, ours on x - mean, of 0..255: the first
-    and the last layer make up for it. Its pixel shuffles have TensorFlow's order.
+    and the last layer compensate. Its pixel shuffles have TensorFlow's order.
     """
     mean = np.reshape(edsr.DIV2K_MEAN, (1, 3, 1, 1))
     fixed = {"DIV2K_mean": mean, "neg_DIV2K_mean": -mean}

@@ -14,7 +14,7 @@ FLOAT = 1  # TensorFlow's number for float32
 def convert(data: bytes | dict, suffix: str):
     """(net, variables, card) of an ESPCN, read off its shapes and operations.
 
-    A PyTorch file does not hold the latter: they are taken to be the paper's.
+    A PyTorch file does not hold the operations: the paper's are assumed.
     """
     readers = {
         ".pb": _graph_layers,

@@ -1,4 +1,4 @@
-"""The weights of VGG19 and LPIPS: where they are, and how they are read."""
+"""Finds and reads the weights of VGG19 and LPIPS."""
 
 import functools
 import importlib
@@ -48,7 +48,7 @@ def load_vgg19(path: str | os.PathLike | None = None) -> dict:
             Keras fetches and keeps.
 
     Raises:
-        sources.DataNotFound: there is no file, nor can one be fetched.
+        sources.DataNotFound: there is no file, and none can be downloaded.
         ValueError: the file is foreign, or a tensor is missing or of a wrong shape.
     """
     path = path or _found("vgg19") or _fetched_by_keras()
@@ -116,7 +116,7 @@ def _vgg19(tensors: dict, suffix: str) -> tuple[dict, dict]:
     params = {path: tensors[name] for path, name in names.items() if name in tensors}
     params["mean"] = np.array(TORCH_MEAN if torch else KERAS_MEAN)
     first = params.get("conv1_1/kernel", np.empty(0))
-    if first.shape == (3, 3, 3, 64):  # what else it may be is refused later
+    if first.shape == (3, 3, 3, 64):  # other shapes are refused later
         if torch:
             first = first / np.reshape(TORCH_DEVIATION, (3, 1))
         else:

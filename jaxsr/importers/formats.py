@@ -11,7 +11,7 @@ from jaxsr.importers import torch_files
 
 
 def read_npz(data: bytes) -> dict[str, np.ndarray]:
-    """Name -> array of a NumPy archive; nothing in it is unpickled."""
+    """Name -> array of a NumPy archive, read without pickle."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return dict(file)
@@ -20,7 +20,7 @@ def read_npz(data: bytes) -> dict[str, np.ndarray]:
 
 
 def reader(readers: dict[str, Callable], suffix: str) -> Callable:
-    """The entry for a suffix; a ValueError that names the right ones for another."""
+    """The entry for a suffix; the ValueError for another lists the known ones."""
     if suffix not in readers:
         raise ValueError(f"the file must end in {sorted(readers)}; got {suffix!r}.")
     return readers[suffix]
@@ -31,11 +31,11 @@ def plain(
 ) -> list[dict[str, np.ndarray]]:
     """{"kernel": HWIO, "bias"} of each of a PyTorch file's convolutions, float32.
 
-    A bias that is not there is zero.
+    A missing bias is zero.
 
     Args:
         layers: in the order of their use, followed by no PReLU.
-        count: how many there must be.
+        count: the required number.
     """
     if any(layer.slope is not None for layer in layers):
         raise ValueError("expected convolutions alone, found the slopes of a PReLU.")

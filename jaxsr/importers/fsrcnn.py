@@ -9,7 +9,7 @@ from jaxsr.importers import formats, matlab, torch_files
 
 CELLS = ["weights_conv", "biases_conv", "prelu_conv"]
 SCALES = (2, 3, 4)
-GRAY = 0.05  # how far from itself a network at its own scale may move a gray image
+GRAY = 0.05  # largest change of a gray image by a network at its own scale
 
 
 def convert(data: bytes | dict, suffix: str):
@@ -70,7 +70,7 @@ def _torch_layers(tensors):
 
 
 def _scale(net, params):
-    """The scale at which a gray image stays gray: the shapes are those of any."""
+    """The scale at which a gray image stays gray; shapes do not depend on it."""
     levels = jnp.array([0.2, 0.5, 0.8]).reshape(3, 1, 1, 1)
     x = jnp.broadcast_to(levels, (3, 4, 4, 1))
     errors = {}

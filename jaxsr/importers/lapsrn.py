@@ -16,7 +16,7 @@ LAYERS = {"upconv": "up", "residual_conv": "residual", "img_up": "image"}
 
 
 def convert(data: bytes | dict, suffix: str):
-    """(net, variables, card) of a LapSRN; levels, depth and width as the file has."""
+    """(net, variables, card) of a LapSRN; levels, depth and width as in the file."""
     readers = {
         ".mat": _mat_layers,
         **dict.fromkeys(torch_files.SUFFIXES, _torch_layers),

@@ -34,7 +34,7 @@ def kernel(columns: np.ndarray) -> np.ndarray:
 
 
 def check_names(variables: dict[str, np.ndarray], expected: list[str]) -> None:
-    """Raises a ValueError that lists both where the names are not those expected."""
+    """Raises a ValueError that lists both if the names differ from those expected."""
     if sorted(variables) != sorted(expected):
         raise ValueError(
             f"expected the variables {sorted(expected)}, found {sorted(variables)}."
@@ -51,10 +51,10 @@ DENSEST = 64  # bytes that one compressed byte may stand for
 
 
 def _check_sizes(data: bytes) -> None:
-    """Raises a ValueError where a size in the file exceeds what the file holds.
+    """Raises a ValueError if a size stated in the file exceeds its content.
 
-    SciPy allocates by those sizes before it reads on, and follows them anywhere; so it
-    does the types of elements, beyond the table of those that it knows.
+    SciPy allocates and seeks by these sizes unchecked, and indexes a table by the types
+    of elements without checking their range.
     """
     order = {b"IM": "<", b"MI": ">"}.get(data[HEADER - 2 : HEADER])
     if order is None or 0 in data[:4]:

@@ -67,7 +67,7 @@ def convert(data: bytes | dict, suffix: str):
         tail = params["tail"]
         params["tail"] = {"kernel": 2 * tail["kernel"], "bias": 2 * tail["bias"] - 1}
     net = models.SRResNet(scale=scale, blocks=len(blocks), width=width)
-    # What the weights were trained on is not said with them.
+    # The training set is not published with the weights.
     about = {"color": "rgb", "scales": [scale], "trained_on": "published weights"}
     return net, variables, about
 

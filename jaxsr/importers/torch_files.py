@@ -1,7 +1,7 @@
 """The tensors of a PyTorch file, read without PyTorch and without running its code.
 
-Such a file is a pickle, and a pickle calls whatever it names. Here it may name what
-dictionaries of tensors are made of, and nothing else.
+Such a file is a pickle, which may call any function that it names. Only the types that
+dictionaries of tensors consist of are allowed here.
 """
 
 import collections
@@ -42,17 +42,17 @@ SHARED = 16  # times that the tensors may be as large as the file
 def read_state_dict(data: bytes, key: str | None = None) -> dict[str, np.ndarray]:
     """Name -> array of a dictionary of tensors in a .pt, .pth, .bin or .pth.tar file.
 
-    It may be an entry of another dictionary, as in a checkpoint; of several the one
-    whose key ends in "ema", an average, is taken, and that is logged. `PREFIXES` that
-    all names share are taken off; where there are those of a generator, its names are
-    taken alone.
+    It may be an entry of another dictionary, as in a checkpoint. Of several entries,
+    the average, with a key that ends in "ema", is used, and this is logged. `PREFIXES`
+    that all names share are removed. If there are names of a generator, only these are
+    used.
 
     Args:
         data: the file.
         key: of the dictionary, where the file has several.
 
     Raises:
-        ValueError: where the file is cut or foreign, or holds more than tensors.
+        ValueError: if the file is truncated, of another format, or holds other objects.
     """
     try:
         content, read = _read(data)
@@ -100,7 +100,7 @@ def convolutions(tensors: dict[str, np.ndarray]) -> list[Convolution]:
 
 
 class _Storage(NamedTuple):
-    """Numbers in a row, somewhere in the file."""
+    """A contiguous array of numbers in the file."""
 
     key: str
     dtype: str
@@ -118,11 +118,11 @@ class _Tensor(NamedTuple):
 class _Unpickler(pickle._Unpickler):
     """Makes dictionaries, lists, numbers, strings and _Tensor.
 
-    The one in Python: that in C allocates for whatever number a damaged file names.
+    This is the unpickler in Python: the one in C allocates any size in a damaged file.
     """
 
     dispatch = dict(pickle._Unpickler.dispatch)
-    del dispatch[pickle.BYTEARRAY8[0]]  # it would, too
+    del dispatch[pickle.BYTEARRAY8[0]]  # it allocates any size too
 
     def __init__(self, file):
         super().__init__(file, encoding="utf-8")
@@ -220,7 +220,7 @@ def _find(content, key) -> dict[str, _Tensor]:
 
 
 def _unwrapped(tensors: dict[str, _Tensor]) -> dict[str, _Tensor]:
-    """The tensors without what wrappers of networks put before their names."""
+    """The tensors, without the prefixes that wrappers add to their names."""
     tensors = {name: x for name, x in tensors.items() if name not in COUNTS}
     for prefix in ("net_g.", "netG.", "generator."):
         if any(name.startswith(prefix) for name in tensors):
@@ -242,7 +242,7 @@ def _holds_tensors(x):
 
 
 def _arrays(tensors, read, most):
-    """Name -> array; tensors may share a storage, up to a limit in all."""
+    """Name -> array; tensors may share a storage, up to a limit on the total size."""
     storages, views = {}, {}
     for name, tensor in tensors.items():
         key = tensor.storage.key

@@ -9,7 +9,7 @@ Layers = list[tuple[np.ndarray, np.ndarray]]  # kernels HWIO and biases, input f
 
 
 def convert(data: bytes | dict, suffix: str):
-    """(net, variables, card) of a VDSR file, depth and width read off its shapes."""
+    """(net, variables, card) of a VDSR file; depth and width follow from its shapes."""
     readers = {".mat": _mat_layers, ".caffemodel": caffe.read_layers}
     readers |= dict.fromkeys(torch_files.SUFFIXES, _torch_layers)
     layers = formats.reader(readers, suffix)(data)
