@@ -1,4 +1,4 @@
-"""Paths of output files, and files that are written whole or not at all."""
+"""Paths of output files, and atomic writing of files."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from jaxsr import terminal
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike):
-    """A binary file that takes the place of `path` when all went well, else nothing."""
+    """A binary file that replaces `path` if no error occurs."""
     path = pathlib.Path(path).expanduser()
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -25,18 +25,18 @@ def written_whole(path: str | os.PathLike):
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file atomically."""
     with written_whole(path) as file:
         file.write(text.encode(errors="backslashreplace"))
 
 
 def writable(path: str | os.PathLike) -> pathlib.Path:
-    """The path, below the home folder where it begins with ~, of a file to write.
+    """The path of a file to write, with ~ expanded.
 
-    Makes its folder, so that what cannot be written is found before the work.
+    Creates its folder, so that errors show before the work begins.
 
     Raises:
-        OSError: where no file can be written there.
+        OSError: if no file can be written there.
     """
     path = pathlib.Path(path).expanduser()
     try:
@@ -51,7 +51,7 @@ def writable(path: str | os.PathLike) -> pathlib.Path:
 
 
 def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
-    """Path -> the shortest end of it that is neither another's nor `taken`.
+    """Path -> its shortest ending that is unique and not in `taken`.
 
     Two paths with the same last name are distinguished by their folders.
     """
@@ -72,7 +72,7 @@ def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
 
 
 def to_write(target: pathlib.Path, existing: str) -> bool:
-    """Whether a file is to be written; False where what is there is to stay.
+    """Whether to write a file; False if an existing one is kept.
 
     Raises:
         ValueError: if the file exists and `existing` is "error".
@@ -88,7 +88,7 @@ def to_write(target: pathlib.Path, existing: str) -> bool:
 
 
 def check_existing(existing: str) -> None:
-    """Raises a ValueError where it is no answer to a file that is there already."""
+    """Raises a ValueError for an unknown treatment of existing files."""
     if existing not in EXISTING:
         raise ValueError(f"existing must be one of {EXISTING}; got {existing!r}.")
 

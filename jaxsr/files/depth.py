@@ -6,17 +6,17 @@ import numpy as np
 def data_range(colours: np.ndarray, given: int | None = None) -> int:
     """The number that stands for 1 in uint8 or uint16 colours, or alpha, of a file.
 
-    255 for uint8. Cameras and microscopes keep fewer than 16 bits in files of 16: so
+    255 for uint8. Cameras and microscopes store fewer than 16 bits in 16-bit files, so
     for uint16 it is 2**n - 1, with the smallest n of 10, 12, 14 and 16 that holds the
-    largest value. With that as `top` of `from_uint`, and of `to_uint` afterwards, no
-    value changes; but a network gets what it was trained on.
+    largest value. As `top` of `from_uint` and `to_uint` it preserves all values, and a
+    network gets the range that it was trained on.
 
     Args:
         colours: without alpha, which has a range of its own.
         given: the range of uint16 colours where it is known.
 
     Raises:
-        ValueError: where a colour is larger than that.
+        ValueError: if a colour exceeds `given`.
     """
     if colours.dtype != np.uint16:
         return np.iinfo(colours.dtype).max

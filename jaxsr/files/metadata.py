@@ -1,6 +1,6 @@
 """Metadata of image files: EXIF, XMP, colour profile and resolution.
 
-None of it may cost the picture: what cannot be read or written is left out, by name.
+Metadata that cannot be read or written is dropped and listed; the image is kept.
 """
 
 import math
@@ -60,7 +60,7 @@ def orientation(tag, xmp=None) -> int:
 
 
 def settled(exif: PIL.Image.Exif) -> tuple[PIL.Image.Exif, list[str]]:
-    """The tags, independent of their file; and the names of damaged ones, left out."""
+    """The tags, independent of their file, and the names of damaged tags, dropped."""
     plain, lost = PIL.Image.Exif(), []
     plain.endian = exif.endian
     for group in (None, *GROUPS):
@@ -82,7 +82,7 @@ def settled(exif: PIL.Image.Exif) -> tuple[PIL.Image.Exif, list[str]]:
 
 
 def left_out(names: list[str]) -> list[str]:
-    """What to say of metadata that is left out."""
+    """The note on metadata that was dropped."""
     names = list(dict.fromkeys(names))
     if not names:
         return []
@@ -97,7 +97,7 @@ def carried(
     kind: str,
     works: Callable[[dict], bool],
 ) -> tuple[dict, list[str]]:
-    """Options of PIL.Image.Image.save, and the names of what they leave out.
+    """Options of PIL.Image.Image.save, and the names of the metadata dropped.
 
     Args:
         info: PIL.Image.Image.info of the source.

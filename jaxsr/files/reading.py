@@ -1,7 +1,6 @@
-"""Reading of image files: upright, as people see them, or as they are stored.
+"""Reading of image files, upright or as stored.
 
-Pillow has no colour of 16 bits a channel, but its decoders and its metadata serve for
-that too.
+Pillow has no mode for 16-bit colour, but its decoders and metadata are used for it too.
 """
 
 import contextlib
@@ -24,7 +23,7 @@ from jaxsr.files import depth, metadata, tiff
 
 
 class Photo(NamedTuple):
-    """What a file holds, upright."""
+    """The content of an image file, upright."""
 
     pixels: np.ndarray  # [H, W] or [H, W, 2 to 4], uint8, uint16 or float32
     info: dict  # PIL.Image.Image.info
@@ -33,7 +32,7 @@ class Photo(NamedTuple):
 
 @contextlib.contextmanager
 def limited_to(megapixels: float | None):
-    """Within it, images of up to so many megapixels are read; None for Pillow's limit.
+    """A context that limits images to so many megapixels; None for Pillow's limit.
 
     The limit is one for all threads, as Pillow's is.
     """
@@ -92,7 +91,7 @@ def _register() -> None:
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """The ends of names, ".png" ..., of the files that are taken for images."""
+    """The suffixes, ".png" ..., of the files that are treated as images."""
     PIL.Image.init()
     kinds = PIL.Image.registered_extensions().items()
     read = {s for s, kind in kinds if kind in PIL.Image.OPEN and kind not in NO_PIXELS}
@@ -100,9 +99,9 @@ def suffixes() -> frozenset[str]:
 
 
 def is_image(path: pathlib.Path) -> bool:
-    """Whether a file in a folder is taken for an image: by its suffix.
+    """Whether a file in a folder is an image, by its suffix.
 
-    By its first bytes where it has none.
+    Files without a suffix are recognised by their first bytes.
     """
     if path.suffix:
         return path.suffix.lower() in suffixes()
@@ -117,7 +116,7 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
     """The (height, width) of an image file, upright, by its header.
 
     Raises:
-        ValueError: where it is none.
+        ValueError: if it is not an image.
     """
     with _told([]):
         _suffix(path)
@@ -128,10 +127,10 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
 
 
 def read_upright(path: pathlib.Path) -> tuple[Photo, list[str]]:
-    """The image of a file, upright and simplified; and what to say of it.
+    """The image of a file, upright and simplified, and notes on it.
 
     Raises:
-        ValueError: where it cannot be read, or changes meanwhile.
+        ValueError: if it cannot be read, or changes during reading.
     """
     notes = []
     with _told(notes):
@@ -146,8 +145,8 @@ def read_as_stored(file: str | os.PathLike | BinaryIO, name: str = "") -> np.nda
     """Pixels uint8 [H, W, 3], or [H, W, 1] of a gray image, as they are stored.
 
     Alpha is dropped, 16 bits are rounded to 8 over `depth.data_range`, palettes and
-    CMYK become RGB, and of several frames the first is taken. EXIF orientation is left
-    alone.
+    CMYK become RGB, and of several frames the first is taken. EXIF orientation is
+    not applied.
 
     Raises:
         ValueError: the file is missing, cut short, no image, or of more pixels than
@@ -185,7 +184,7 @@ def named(name: str) -> Iterator[None]:
 def decoded(
     file: str | os.PathLike | BinaryIO, notes: list[str], *, upright: bool = True
 ) -> Photo:
-    """The image of a file, simplified; `notes` gets what to say of it.
+    """The image of a file, simplified; notes on it are added to `notes`.
 
     On damaged files decoders raise almost any error.
 
@@ -241,7 +240,7 @@ def _told(notes: list[str]):
 
 
 def too_large(error: PIL.Image.DecompressionBombError) -> tuple[int, str]:
-    """How many megapixels an image has, and that these are too many."""
+    """The message that an image has too many megapixels."""
     [pixels] = re.findall(r"\((\d+) pixels\)", str(error))
     megapixels = math.ceil(int(pixels) / 1e6)
     return megapixels, (
@@ -251,7 +250,7 @@ def too_large(error: PIL.Image.DecompressionBombError) -> tuple[int, str]:
 
 
 def _state(path):
-    """What is another after a file was written to or replaced."""
+    """A value that changes when a file is written to or replaced."""
     status = os.stat(path)
     return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -303,7 +302,7 @@ def _keyed(pixels: np.ndarray, key: int | tuple | None) -> np.ndarray:
 
 
 def simplify(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, str]:
-    """The image in mode L, LA, RGB, RGBA, I;16 or F, and a word on what it lost."""
+    """The image in mode L, LA, RGB, RGBA, I;16 or F, and a note on what was lost."""
     mode = picture.mode
     if mode.startswith("I"):
         values = np.asarray(picture)

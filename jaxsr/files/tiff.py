@@ -18,7 +18,7 @@ TOP = 65535
 
 
 class Deep(NamedTuple):
-    """What such a file holds, upright."""
+    """The content of such a file, upright."""
 
     pixels: np.ndarray  # uint16 [H, W] or [H, W, 2 to 4]; the last of 2 or 4 is alpha
     info: dict  # as PIL.Image.Image.info
@@ -67,7 +67,7 @@ def read(file) -> Deep | None:
 
 
 def size(file) -> tuple[int, int] | None:
-    """The (height, width), upright, of what `read` is for; None for any other file."""
+    """The (height, width), upright, of a file that `read` reads; None for others."""
     with _page(file) as page:
         if page is None:
             return None

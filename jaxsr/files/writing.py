@@ -1,7 +1,4 @@
-"""Writing of image files, each whole or not at all.
-
-Colour profile, EXIF, XMP and resolution travel with the picture.
-"""
+"""Atomic writing of image files, with colour profile, EXIF, XMP and resolution."""
 
 import io
 import math
@@ -28,7 +25,7 @@ class Format(NamedTuple):
 
 
 def fitted(pixels: np.ndarray, target: pathlib.Path) -> np.ndarray:
-    """The pixels, without alpha that hides nothing where the file cannot hold any."""
+    """The pixels; fully opaque alpha is dropped if the file cannot hold alpha."""
     alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
     if not alpha or FORMATS[target.suffix.lower()].alpha:
         return pixels
@@ -72,9 +69,9 @@ def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) 
 def write(
     photo: reading.Photo, target: pathlib.Path, level: int | None = None
 ) -> list[str]:
-    """Writes a file with its metadata; where that fails, what was there stays.
+    """Writes a file with its metadata; on failure an existing file is kept.
 
-    Metadata with which the file could not be written and read again is left out.
+    Metadata that makes the file unwritable or unreadable is dropped.
 
     Args:
         photo: what to write.
@@ -82,7 +79,7 @@ def write(
         level: of the quality of JPEG and WebP, 1 to 100.
 
     Returns:
-        What to say of it.
+        Notes on what was changed or dropped.
     """
     pixels, info, exif = photo
     form = FORMATS[target.suffix.lower()]
