@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; its exit status is 1 where something was not done."""
+    """Runs one command; its exit status is 1 if something was not done."""
     args = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("jaxsr").setLevel(logging.INFO)
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         status = args.verb.run(args)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads, as `head`, has read enough
+    except BrokenPipeError:  # a reader such as `head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ModuleNotFoundError as error:

@@ -111,7 +111,7 @@ def _evaluate_all(args) -> int:
     opened = sets.open_each(args.data, args.data_dir)
     data = [protocol.measurable(source, sorted(set(scales))) for source in opened]
     scores = protocol.evaluate_all(named, data, ensemble=args.ensemble)
-    if args.ensemble:  # of bicubic there is none
+    if args.ensemble:  # bicubic has no ensemble
         scales += [
             s
             for model in named.values()

@@ -23,12 +23,11 @@ def run(args: argparse.Namespace) -> int:
 def networks(names: Sequence[str] = ()) -> Iterator[str]:
     """Yields the lines of a Markdown table of networks: the papers' and those shipped.
 
-    Multiply-adds, in billions, are those of an image of 1280x720 made from what the
-    network takes; the halo is in pixels of its input. Last are the names of the shipped
-    models.
+    Multiply-adds, in billions, are for an output of 1280x720 pixels; the halo is in
+    pixels of the network's input. The last column names the shipped models.
 
     Args:
-        names: of networks; without any, all.
+        names: of networks; all if empty.
     """
     file = importlib.resources.files("jaxsr").joinpath("models", "networks.json")
     catalog = json.loads(file.read_text())

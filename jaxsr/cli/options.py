@@ -39,7 +39,7 @@ def size(text: str) -> tuple[int, int]:
 
 
 def add_written(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of verbs that read images and write some."""
+    """Adds the options of commands that read and write images."""
     there = parser.add_mutually_exclusive_group()
     there.set_defaults(existing="error")
     for name, help in (
@@ -73,7 +73,7 @@ def with_progress(scores, each: int, sets) -> list:
 
 
 def status(left_out: list[str]) -> int:
-    """The exit status after work on all images but these, which it names."""
+    """Prints the skipped images and returns the exit status."""
     if left_out:
         text = "\n".join([f"{len(left_out)} images skipped:", *left_out])
         print(terminal.printable(text), file=sys.stderr)

@@ -77,7 +77,7 @@ def _sets(named: dict) -> list[str]:
 
 
 def _interpolations(args) -> dict:
-    """Nearest and bicubic x4 of RGB, with their scores, measured now."""
+    """Nearest and bicubic x4 of RGB, with scores measured here."""
     from jaxsr.data import sets
     from jaxsr.evaluation import protocol
     from jaxsr.importers import features
