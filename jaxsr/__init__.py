@@ -3,7 +3,7 @@
     model = jaxsr.load("runs/vdsr")
     large = jaxsr.upscale(photo, 2.5, model)
 
-The public names, wherever they live, are imported on first use. Modules of pure
+The public names are imported on first use. Modules of pure
 functions: jaxsr.image, jaxsr.models, jaxsr.losses, jaxsr.metrics, jaxsr.optim ...
 """
 

@@ -13,7 +13,7 @@ from jaxsr import checks
 
 FOLDER = pathlib.Path(__file__).parent / "shipped"
 SUFFIX = ".safetensors"
-# quality -> the multiply-adds that it may take for 1280x720 pixels
+# quality -> limit of multiply-adds for an output of 1280x720 pixels
 QUALITIES = {"fast": 10e9, "balanced": 200e9, "best": math.inf}
 
 
@@ -36,7 +36,7 @@ CARD = {
     "scores": _SCORES,
     "digest": checks.TEXT,
 }
-# Those that it may have besides.
+# Optional fields.
 MORE = {
     **dict.fromkeys(("epochs", "hours"), checks.number(0)),
     **dict.fromkeys(
@@ -75,10 +75,10 @@ def path_of(name: str) -> pathlib.Path:
 
 
 def read(path: str | os.PathLike) -> dict:
-    """The card in a model file, of which only the header is read.
+    """The card of a model file; only the header is read.
 
     Raises:
-        ValueError: where it has none, or one that `parse` refuses.
+        ValueError: if there is no card, or an invalid one, see `parse`.
     """
     try:
         with open(path, "rb") as file:
@@ -96,10 +96,10 @@ def read(path: str | os.PathLike) -> dict:
 
 
 def parse(text: str) -> dict:
-    """The card that a text is.
+    """The card that a text holds.
 
     Raises:
-        ValueError: where it is none, by `CARD` and `MORE`.
+        ValueError: if it is not a card by `CARD` and `MORE`.
     """
 
     def refused(constant):
@@ -128,14 +128,14 @@ def check_quality(quality: str) -> None:
 
 
 def choose(scale: float, quality: str = "balanced") -> str:
-    """The name of the shipped model that is best at a scale, within a time budget.
+    """The name of the shipped model that is best at a scale, within a cost limit.
 
-    By the tables that `protocol.rated` has put on their cards; between two of their
-    scales the values are interpolated.
+    Compares the tables that `protocol.rated` wrote to their cards, interpolated between
+    the scales.
 
     Args:
         scale: by which to upscale, fractions too.
-        quality: of `QUALITIES`. Where no model is within its budget, the cheapest.
+        quality: of `QUALITIES`. If no model is within its limit, the cheapest is used.
 
     Raises:
         ValueError: for another quality.

@@ -10,14 +10,14 @@ FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
 
 
 class Kind(NamedTuple):
-    """A set of values: what they are called, and whether one is among them."""
+    """A set of values: its description, and a membership test."""
 
     what: str
     holds: Callable[[object], bool]
 
 
 def check(name: str, value, kind: Kind) -> None:
-    """Raises a ValueError, of one line, where the value is not of the kind."""
+    """Raises a ValueError, of one line, if the value is not of the kind."""
     if not kind.holds(value):
         shown = repr(value)
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
@@ -25,7 +25,7 @@ def check(name: str, value, kind: Kind) -> None:
 
 
 def missing(error: ModuleNotFoundError) -> str:
-    """What to do about a package that is not installed, in one line."""
+    """The message for a package that is not installed, in one line."""
     if error.name is None:  # one that says so itself
         return str(error)
     return f"{error.name} is not installed; pip install 'jaxsr[train]' brings it."
@@ -35,7 +35,7 @@ def extra(module: str) -> types.ModuleType:
     """A module of the extra "train", imported where it is needed.
 
     Raises:
-        ModuleNotFoundError: with the way out.
+        ModuleNotFoundError: with the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -44,7 +44,7 @@ def extra(module: str) -> types.ModuleType:
 
 
 def integer(least: int = 1, most: int = 2**31 - 1) -> Kind:
-    """The integers from least to most; True and False are none."""
+    """The integers from least to most, without True and False."""
     what = f"an integer from {least} to {most}"
     return Kind(what, lambda x: type(x) is int and least <= x <= most)
 
@@ -73,7 +73,7 @@ def number(
 
 
 def one_of(values: Iterable) -> Kind:
-    """These values alone."""
+    """Only these values."""
     known = sorted(values)
     return Kind(f"one of {known}", lambda x: isinstance(x, str) and x in known)
 
@@ -119,7 +119,7 @@ def record(kinds: dict[str, Kind], more: dict[str, Kind] | None = None) -> Kind:
 
 
 def either(*kinds: Kind) -> Kind:
-    """What is of any of the kinds."""
+    """Values of any of the kinds."""
     what = " or ".join(kind.what for kind in kinds)
     return Kind(what, lambda x: any(kind.holds(x) for kind in kinds))
 

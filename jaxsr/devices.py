@@ -7,11 +7,11 @@ import jax
 
 
 def use_cores(batch: int) -> None:
-    """Makes a JAX device of each CPU core, as many as a batch divides by.
+    """Makes CPU cores JAX devices: the largest number that divides a batch.
 
     XLA computes the gradients of convolutions on one core of a device: with two cores
-    an update takes half to two thirds of the time. To be called before JAX is used;
-    does nothing where XLA_FLAGS already says how many there are.
+    an update takes half to two thirds of the time. Call it before JAX is used. It does
+    nothing if XLA_FLAGS already sets the number of devices.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         cores = os.cpu_count() or 1
@@ -20,9 +20,9 @@ def use_cores(batch: int) -> None:
 
 
 def keep_compiled() -> None:
-    """Keeps what JAX compiles for the next process, unless the user says where."""
+    """Enables JAX's compilation cache, unless the user has set its folder."""
     if not jax.config.jax_compilation_cache_dir:
         folder = pathlib.Path("~/.cache/jaxsr/compiled").expanduser()
         jax.config.update("jax_compilation_cache_dir", str(folder))
-    # By default what compiles within a second is not kept: most of our networks.
+    # By default JAX does not cache compilations under a second: most networks here.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -2,7 +2,7 @@
 
 Images are [..., H, W, C] with values in [0, 1]. Every function takes NumPy or JAX
 arrays and returns the same kind, so that a source on the host and a step on the
-accelerator share one definition of each operation.
+accelerator use the same definition of each operation.
 """
 
 import functools
@@ -193,9 +193,9 @@ def gaussian_blur(images: Array, sigma: float) -> Array:
 def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
     """The low-resolution images [..., H / scale, W / scale, C] of hr [..., H, W, C].
 
-    MATLAB's imresize(hr, 1 / scale, "bicubic"): what every compared figure is made
-    with. At a fractional scale sides are rounded up, and the scale of each axis is the
-    quotient of the sizes.
+    MATLAB's imresize(hr, 1 / scale, "bicubic"), by which all compared scores are
+    measured. At a fractional scale sides are rounded up, and the scale of each axis is
+    the quotient of the sizes.
 
     Args:
         hr: float images in [0, 1]; both sides multiples of an integer `scale`.
@@ -298,8 +298,8 @@ def rgb_to_y(rgb: Array) -> Array:
 def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
     """Y [H, W, 1], rounded to 8 bits, of uint8 pixels [H, W, 3] or [H, W, 1].
 
-    What networks of one channel are trained and measured on. A gray image is taken as
-    it is, over the full range (Set14's bridge).
+    Networks of one channel are trained and measured on it. A gray image is used as it
+    is, over the full range (Set14's bridge).
     """
     if pixels.shape[-1] == 1:
         return from_uint(pixels, dtype)

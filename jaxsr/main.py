@@ -8,7 +8,7 @@ import pathlib
 import signal
 import sys
 
-# Until there is something to save, Ctrl-C just ends; JAX's callbacks would swallow it.
+# Until there is something to save, Ctrl-C just exits; JAX's callbacks would ignore it.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from jaxsr import checks, terminal  # noqa: E402
@@ -48,7 +48,7 @@ def _at_home(arg: str) -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """The arguments that are no flags; whatever is wrong with flags is one line.
+    """The arguments that are not flags; errors in flags are reported in one line.
 
     Parsing them runs the experiment's file, and ml_collections raises what that raises.
     """
@@ -69,7 +69,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _said(error: Exception, argv: list[str]) -> str:
-    """What is wrong with the flags, in one line."""
+    """The error in the flags, in one line."""
     kind = type(error)
     while isinstance(error, Exception) and error.args:  # one may wrap the other
         kind, error = type(error), error.args[-1 if isinstance(error, OSError) else 0]
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
     terminal.make_safe()
-    logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+    logging.set_verbosity(logging.WARNING)  # Orbax logs too much at INFO
     devices.keep_compiled()
     if not _DISTRIBUTED.value:
         devices.use_cores(_CONFIG.value.data.batch)

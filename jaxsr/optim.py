@@ -75,7 +75,7 @@ def scale_by_name(
 ) -> optax.GradientTransformation:
     """Multiplies the update of a parameter by the rate of the first name in its path.
 
-    Goes last in a chain. A rate of 0 freezes; a parameter that no name fits keeps 1.
+    Goes last in a chain. A rate of 0 freezes; a parameter without a name here has 1.
 
     Args:
         rates: (name, rate) such as (("bias", 0.1), ("conv_2/kernel", 0.5)); a name is
@@ -108,9 +108,9 @@ def scale_by_name(
 
 
 def skip_unused(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Leaves a parameter, and its moments, as they are where its whole gradient is 0.
+    """Keeps parameters and moments unchanged where the whole gradient is 0.
 
-    So the branches of MDSR that a batch does not use are not moved by old momentum.
+    Old momentum then does not move branches of MDSR that a batch does not use.
     Counts, as Adam's for its bias correction, are common to all parameters.
     """
     tx = optax.with_extra_args_support(tx)
@@ -135,7 +135,7 @@ class PlateauState(NamedTuple):
 def plateau(
     *, epoch: int, of: str = "loss", **settings
 ) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by a factor that falls when `of` no longer does.
+    """Multiplies updates by a factor that falls when `of` stops falling.
 
     Goes last in a chain.
 
@@ -243,7 +243,7 @@ def step_decay(
 ) -> optax.Schedule:
     """The rate, multiplied by `factor` after each `every` epochs of `epoch` updates.
 
-    It falls no further than to `final` times the first rate.
+    It does not fall below `final` times the first rate.
     """
     del epochs
     if not every > 0:

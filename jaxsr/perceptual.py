@@ -36,8 +36,8 @@ LPIPS_SCALE = (0.458, 0.448, 0.450)
 class VGG19(nn.Module):
     """The convolutions of VGG19 up to one of `VGG19_LAYERS`.
 
-    What is taken off the images, in 0..255, is its parameter `mean`: so one module
-    serves the weights of several frameworks.
+    The parameter `mean` is subtracted from the images, in 0..255, so that the module
+    can hold the weights of several frameworks.
 
     Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale
     Image Recognition", ICLR 2015, configuration E.
@@ -47,7 +47,7 @@ class VGG19(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Returns what the layer gives, activation included, before any maximum.
+        """Returns the layer's output after its activation, before any pooling.
 
         [B, h, w, C] of RGB images [B, H, W, 3] in [0, 1]; h is H, halved and rounded
         down once for each block before.
@@ -68,7 +68,7 @@ class VGG19(nn.Module):
 
 
 def vgg19_features(params: dict, images: jax.Array, layer: str) -> jax.Array:
-    """What a layer of VGG19 makes of images: `VGG19(layer)` with these params."""
+    """The features of images at a layer of VGG19 with these params."""
     return VGG19(layer).apply({"params": params}, images)
 
 
@@ -84,7 +84,7 @@ def vgg_loss(
 
     At "conv2_2" the paper's VGG22, at "conv5_4" its VGG54; averaged over pixels. The
     divisor is for features of the original weights, of which Keras has a copy; those of
-    torchvision have other magnitudes. It is to bring the loss near the mean squared
+    torchvision have other magnitudes. It scales the loss to about the mean squared
     error: for Set5's butterfly enlarged x4 by bicubic, whose error in [-1, 1] is 0.03,
     VGG54 is 0.2 as the mean over channels and 100 as the sum, VGG22 is 400 as the mean.
 
@@ -148,7 +148,7 @@ class LPIPS(nn.Module):
 def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
     """Perceptual distance [B] of RGB images [B, H, W, 3] in [0, 1]: 0 for equal ones.
 
-    That of `lpips` with net="alex", over all pixels: no border is left out.
+    That of `lpips` with net="alex", over all pixels, borders included.
 
     Args:
         params: of `LPIPS`, as `importers.features.load_lpips` gives them.

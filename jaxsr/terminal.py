@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors escape arguments that no terminal can print."""
+    """A parser that escapes unprintable arguments in its errors."""
 
     def error(self, message):
         super().error(shown(message))

@@ -1,6 +1,6 @@
-"""A trained model as one .safetensors file: its variables, and a card of what it is.
+"""A trained model as one .safetensors file: its variables, and a card of metadata.
 
-The shipped models lie beside this file, see `cards`.
+The shipped models are in the folder `cards.FOLDER`.
 """
 
 import json
@@ -21,7 +21,7 @@ from jaxsr import cards, files, image, models
 
 MODEL = f"model{cards.SUFFIX}"  # in a run directory
 shipped = cards.shipped
-# Shipped models of other names before: these load too.
+# Former names of shipped models, which still load.
 RENAMED = {f"srcnn_x{scale}": f"srcnn_955_x{scale}" for scale in (2, 3, 4)}
 
 
@@ -76,7 +76,7 @@ def halved(model: Model) -> Model:
 
 
 def save(path: str | os.PathLike, model: Model) -> None:
-    """Writes a model; where that fails, what was at `path` before is still there.
+    """Writes a model; if that fails, an existing file at `path` is kept.
 
     Raises:
         ValueError: for what `load` would refuse.
@@ -102,8 +102,9 @@ def load(name_or_path: str | os.PathLike) -> Model:
             .safetensors file, or a run directory that holds `MODEL`.
 
     Raises:
-        FileNotFoundError: where it is none of these.
-        ValueError: where the file is cut or foreign, or its card and tensors disagree.
+        FileNotFoundError: if it is none of these.
+        ValueError: if the file is truncated or of another format, or its card and
+            tensors disagree.
     """
     path = _find(name_or_path)
     try:
@@ -124,7 +125,7 @@ def init_shapes(net: nn.Module, channels: int) -> dict:
 
 
 def check(model: Model) -> None:
-    """Raises a ValueError where network or tensors are not what the card says.
+    """Raises a ValueError if network or tensors disagree with the card.
 
     The message lists every missing, unexpected or misshapen tensor.
     """

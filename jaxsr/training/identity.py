@@ -29,8 +29,8 @@ FREE = (
 )
 
 
-# Setting -> the value equivalent to versions before it existed. Their runs resume if the
-# setting has this value. Without an entry here, a new setting makes them fail.
+# Setting -> the value equivalent to versions before it existed. Their runs resume if
+# the setting has this value. Without an entry here, a new setting makes them fail.
 BEFORE = {
     "accumulate": 1,
     "data.blur": 0.0,
