@@ -10,6 +10,8 @@ import jax
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import find_weights
+from test_importers import write_mat
 
 import jaxsr
 from jaxsr import (
@@ -22,46 +24,68 @@ from jaxsr import (
 from jaxsr.evaluation import protocol
 
 
-@pytest.fixture(scope="module")
-def official(weights_dir, tmp_path_factory):
-    out = tmp_path_factory.mktemp("model") / "vdsr.safetensors"
-    source = weights_dir / "vdsr" / "VDSR_Official.mat"
-    assert cli.main(["import", str(source), str(out), "--network", "vdsr"]) == 0
-    return out
+def save_few(folder, *images):
+    """A folder of image files; returns its path as a word of a command."""
+    folder.mkdir(parents=True)
+    for i, pixels in enumerate(images):
+        PIL.Image.fromarray(pixels).save(folder / f"{i}.png")
+    return str(folder)
 
 
-def test_import_gives_the_authors_network(official):
-    model = weights.load(official)
-    assert (model.net.depth, model.net.width) == (20, 64)
-    assert model.card["scales"] == [2, 3, 4]
+def psnr_in_row(out, start):
+    """The PSNR of each column of the row that begins so."""
+    [row] = [line for line in out.splitlines() if line.startswith(start)]
+    return [float(x) for x in re.findall(r"(\d+\.\d+) /", row.removeprefix(start))]
 
 
-def test_evaluate_prints_the_papers_row(official, data_dir, tmp_path, capsys):
+def test_import_and_evaluate_print_the_papers_row(butterfly, tmp_path, capsys):
     """One image here; the whole table is in RESULTS.md."""
-    folder = tmp_path / "butterfly"
-    folder.mkdir()
-    photo = data_dir / "Set5" / "butterfly_GT.png"
-    (folder / photo.name).write_bytes(photo.read_bytes())
-    scores = tmp_path / "scores.json"
-    saved = tmp_path / "scored.safetensors"
-    arguments = ["--data", str(folder), "--scales", "3", "--json", str(scores)]
-    arguments += ["--save", str(saved)]
-    assert cli.main(["evaluate", str(official), *arguments]) == 0
+    source = find_weights("vdsr/VDSR_Official.mat")
+    model = tmp_path / "vdsr.safetensors"
+    assert cli.main(["import", str(source), str(model), "--network", "vdsr"]) == 0
+    net, _, card = weights.load(model)
+    assert (net.depth, net.width, card["scales"]) == (20, 64, [2, 3, 4])
+    folder = save_few(tmp_path / "butterfly", butterfly)
+    assert cli.main(["evaluate", str(model), "--data", folder, "--scales", "3"]) == 0
     out = capsys.readouterr().out
     row = r"\| butterfly \| x3 \| 24.04 / 0.8\d+ \| 29.9[56] / 0.9\d+ \| - \|"
     assert re.search(row, out), out
+
+
+def test_import_reads_a_file_of_matlab(tmp_path, capsys):
+    layers = [("conv_0", (1, 4)), ("conv_1", (4, 4)), ("conv_out", (4, 1))]
+    rng = np.random.default_rng(0)
+    params = {
+        name: {"kernel": rng.random([3, 3, *shape]), "bias": rng.random(shape[1])}
+        for name, shape in layers
+    }
+    write_mat(tmp_path / "net.mat", params)
+    out = tmp_path / "net.safetensors"
+    command = ["import", str(tmp_path / "net.mat"), str(out), "--network", "vdsr"]
+    assert cli.main(command) == 0
+    net, variables, card = weights.load(out)
+    assert (net.depth, net.width, card["scales"]) == (3, 4, [2, 3, 4])
+    kernel = variables["params"]["conv_1"]["kernel"]
+    np.testing.assert_allclose(kernel, params["conv_1"]["kernel"], rtol=1e-6)
+
+
+def test_evaluate_prints_a_row_and_saves_the_scores(photo, tmp_path, capsys):
+    folder = save_few(tmp_path / "few", photo)
+    scores, saved = tmp_path / "scores.json", tmp_path / "scored.safetensors"
+    arguments = ["--data", folder, "--scales", "3", "--json", str(scores)]
+    assert cli.main(["evaluate", "vdsr", *arguments, "--save", str(saved)]) == 0
+    out = capsys.readouterr().out
+    bicubic, vdsr = psnr_in_row(out, "| few | x3 |")
+    assert bicubic == 28.78 and 30 < vdsr < 32, out
     assert "border of `scale` pixels left out" in out
     assert len(json.loads(scores.read_text())["scores"]) == 4
     card = weights.load(saved).card
-    assert list(card["scores"]["butterfly"]) == ["x3"] and "8 bits" in card["protocol"]
-    assert card["scores"]["butterfly"]["x3"]["psnr"] == pytest.approx(29.95, abs=0.02)
+    assert list(card["scores"]["few"]) == ["x3"] and "8 bits" in card["protocol"]
+    assert card["scores"]["few"]["x3"]["psnr"] == pytest.approx(vdsr, abs=0.005)
 
 
-def test_evaluate_saves_half_as_large_a_file_that_is_as_good(data_dir, tmp_path):
-    folder = tmp_path / "few"
-    folder.mkdir()
-    photo = data_dir / "Set5" / "woman_GT.png"
-    (folder / "woman.png").write_bytes(photo.read_bytes())
+def test_evaluate_saves_half_as_large_a_file_that_is_as_good(photo, tmp_path):
+    folder = save_few(tmp_path / "few", photo)
     # The shipped file holds float16, which has no ten-thousandth more.
     shipped = weights.load("fsrcnn_x2")
     more = jax.tree.map(lambda x: 1.0001 * x, shipped.variables)
@@ -70,7 +94,7 @@ def test_evaluate_saves_half_as_large_a_file_that_is_as_good(data_dir, tmp_path)
     found = []
     for flags in ([], ["--half", "--ensemble"]):
         file = tmp_path / "saved.safetensors"
-        arguments = ["--data", str(folder), "--save", str(file), *flags]
+        arguments = ["--data", folder, "--save", str(file), *flags]
         assert cli.main(["evaluate", str(model), *arguments]) == 0
         tensors = [x for x in jax.tree.leaves(weights.load(file).variables)]
         assert {x.dtype for x in tensors} == {np.dtype("float32")}
@@ -81,41 +105,36 @@ def test_evaluate_saves_half_as_large_a_file_that_is_as_good(data_dir, tmp_path)
     assert card["ensemble"]["few"]["x2"]["psnr"] > psnr
 
 
-def test_evaluate_leaves_out_bad_images_and_says_so(tmp_path, data_dir, capsys):
-    folder = tmp_path / "few"
-    folder.mkdir()
-    photo = data_dir / "Set5" / "woman_GT.png"
-    (folder / "woman.png").write_bytes(photo.read_bytes())
-    (folder / "text.png").write_text("no picture")
-    PIL.Image.new("L", (3, 3)).save(folder / "tiny.png")
+def test_evaluate_leaves_out_bad_images_and_says_so(photo, tmp_path, capsys):
+    folder = save_few(tmp_path / "few", photo)
+    (tmp_path / "few" / "text.png").write_text("no picture")
+    PIL.Image.new("L", (3, 3)).save(tmp_path / "few" / "tiny.png")
     model = tmp_path / "bicubic.safetensors"
     weights.save(model, protocol.baseline())
-    arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
+    arguments = ["evaluate", str(model), "--data", folder, "--scales", "4"]
     assert cli.main(arguments) == 1
     told = capsys.readouterr()
-    assert "| few | x4 | 26.4" in told.out
+    assert "| few | x4 | 27.10 /" in told.out
     assert re.search("text.png cannot be read(.*\n)+.*tiny.png has 3x3", told.err)
     assert "2 images skipped:" in told.err
 
 
 def test_evaluate_prints_lpips_where_asked(
-    tmp_path, monkeypatch, data_dir, weights_dir, capsys
+    photo, random_weights, tmp_path, monkeypatch, capsys
 ):
-    folder = tmp_path / "few"
-    folder.mkdir()
-    photo = data_dir / "Set5" / "butterfly_GT.png"
-    (folder / photo.name).write_bytes(photo.read_bytes())
+    folder = save_few(tmp_path / "few", photo)
     model, saved = (tmp_path / f"{name}.safetensors" for name in ("bicubic", "scored"))
     weights.save(model, protocol.baseline())
-    arguments = ["evaluate", str(model), "--data", str(folder), "--scales", "4"]
-    file = str(weights_dir / "lpips" / "lpips_alexnet.npz")
+    arguments = ["evaluate", str(model), "--data", folder, "--scales", "4"]
+    file = str(random_weights / "lpips" / "lpips.npz")
     assert cli.main([*arguments, "--lpips", file, "--save", str(saved)]) == 0
-    assert re.search(r"\| 22.10 / 0.7\d+ / 0.37\d+ \|", capsys.readouterr().out)
-    assert weights.load(saved).card["scores"]["few"]["x4"]["lpips"] > 0.37
-    monkeypatch.setenv("JAXSR_WEIGHTS", str(weights_dir))
+    lpips = weights.load(saved).card["scores"]["few"]["x4"]["lpips"]
+    row = rf"\| 27.10 / 0.8\d+ / {lpips:.4f} \|"
+    assert lpips > 0 and re.search(row, capsys.readouterr().out)
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(random_weights))
     assert cli.main([*arguments, "--lpips"]) == 0
-    assert re.search(r"\| 22.10 / 0.7\d+ / 0.37\d+ \|", capsys.readouterr().out)
-    assert cli.main([*arguments, "--lpips", str(photo)]) == 1
+    assert re.search(row, capsys.readouterr().out)
+    assert cli.main([*arguments, "--lpips", f"{folder}/0.png"]) == 1
     assert "as LPIPS: the file must end in [" in capsys.readouterr().err
     assert cli.main(["evaluate", "--all", "--lpips"]) == 1
     assert "--lpips and --precision are for one model" in capsys.readouterr().err
@@ -145,15 +164,10 @@ def shipped(tmp_path, monkeypatch):
     return folder
 
 
-def test_all_shipped_models_are_measured_in_one_table(
-    shipped, data_dir, tmp_path, capsys
-):
-    folder = tmp_path / "few"
-    folder.mkdir()
-    photo = data_dir / "Set5" / "woman_GT.png"
-    (folder / "woman.png").write_bytes(photo.read_bytes())
+def test_all_shipped_models_are_measured_in_one_table(shipped, photo, tmp_path, capsys):
+    folder = save_few(tmp_path / "few", photo)
     scores = tmp_path / "all.json"
-    arguments = ["evaluate", "--all", "--data", str(folder), "--json", str(scores)]
+    arguments = ["evaluate", "--all", "--data", folder, "--json", str(scores)]
     assert cli.main(arguments) == 0
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert lines[0][1:] == ["scale", "parameters", "multiply-adds (G)", "few |"]
@@ -161,7 +175,7 @@ def test_all_shipped_models_are_measured_in_one_table(
     assert [line[0][2:] for line in lines[2:]] == order
     assert lines[3] == ["| vdsr", "x2", "39", "0.0", lines[2][4]]  # adds nothing
     assert lines[6][:4] == ["| vdsr", "x4", "39", "0.0"]
-    assert re.fullmatch(r"26.46 / 0.8\d{3} \|", lines[6][4])
+    assert re.fullmatch(r"27.10 / 0.8\d{3} \|", lines[6][4])
     assert float(lines[4][4].split()[0]) < 10  # black
     rows = json.loads(scores.read_text())["scores"]
     assert {(r["network"], r["scale"]) for r in rows} == {
@@ -187,7 +201,7 @@ def test_report_shows_the_cards_and_draws_them(shipped, tmp_path, capsys):
 
 
 def test_a_perceptual_report_without_lpips_leaves_it_out(
-    shipped, data_dir, tmp_path, monkeypatch, capsys
+    shipped, tmp_path, monkeypatch, capsys
 ):
     for variable in ("JAXSR_WEIGHTS", "HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
@@ -244,18 +258,15 @@ def test_runs_of_one_last_name_are_told_apart(shipped, tmp_path, monkeypatch, ca
     ]
 
 
-def test_folders_of_one_last_name_are_scored_apart(shipped, data_dir, tmp_path, capsys):
-    for i, name in enumerate(("baby", "woman")):
-        folder = tmp_path / str(i) / "photos"
-        folder.mkdir(parents=True)
-        photo = data_dir / "Set5" / f"{name}_GT.png"
-        (folder / photo.name).write_bytes(photo.read_bytes())
+def test_folders_of_one_last_name_are_scored_apart(shipped, photo, tmp_path, capsys):
+    for i, pixels in enumerate((photo, photo[:100])):
+        save_few(tmp_path / str(i) / "photos", pixels)
     folders = ",".join(str(tmp_path / str(i) / "photos") for i in (0, 1, 0))
     place = tmp_path / "new" / "scores.json"
     command = ["evaluate", "fsrcnn_x2", "--data", folders, "--json", str(place)]
     assert cli.main(command) == 0
     out = capsys.readouterr().out
-    assert "| 0/photos | x2 | 37.0" in out and "| 1/photos | x2 | 32.1" in out
+    assert "| 0/photos | x2 | 31.66 /" in out and "| 1/photos | x2 | 33.76 /" in out
     assert "Images: 1 of 0/photos, 1 of 1/photos." in out
     assert len(json.loads(place.read_text())["scores"]) == 8
 
@@ -295,25 +306,24 @@ def test_paths_may_begin_at_home(shipped, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "a" / "b.png").exists()
 
 
-def test_upscale_writes_a_photograph_of_any_size(official, data_dir, tmp_path):
-    photo = tmp_path / "photo with spaces.jpg"
-    with PIL.Image.open(data_dir / "Set5" / "bird_GT.png") as picture:
-        picture.crop((0, 0, 61, 47)).save(photo)
-    model = ["--model", str(official)]
-    assert cli.main(["upscale", str(photo), "--scale", "2.5", *model]) == 0
+def test_upscale_writes_a_photograph_of_any_size(photo, tmp_path):
+    file = tmp_path / "photo with spaces.jpg"
+    PIL.Image.fromarray(photo[100:147, 100:161]).save(file)
+    command = ["upscale", str(file), "--scale", "2.5", "--model", "vdsr"]
+    assert cli.main(command) == 0
     enlarged = PIL.Image.open(tmp_path / "photo with spaces_x2.5.png")
     assert enlarged.size == (153, 118) and enlarged.mode == "RGB"
-    plain = PIL.Image.open(photo).resize(enlarged.size, PIL.Image.BICUBIC)
+    plain = PIL.Image.open(file).resize(enlarged.size, PIL.Image.BICUBIC)
     difference = np.abs(np.asarray(enlarged, float) - np.asarray(plain, float))
     assert 0.1 < difference.mean() < 10
 
 
-def test_one_bad_file_among_many_is_named_and_the_rest_done(official, tmp_path, caplog):
+def test_one_bad_file_among_many_is_named_and_the_rest_done(tmp_path, caplog):
     for name in ("a", "c"):
         PIL.Image.new("RGB", (9, 7), "teal").save(tmp_path / f"{name}.png")
     (tmp_path / "b.png").write_text("no picture")
     out = tmp_path / "out"
-    arguments = ["upscale", str(tmp_path), "-o", str(out), "--model", str(official)]
+    arguments = ["upscale", str(tmp_path), "-o", str(out), "--model", "vdsr"]
     assert cli.main(arguments) == 1
     assert sorted(p.name for p in out.iterdir()) == ["a_x2.png", "c_x2.png"]
     assert "b.png" in caplog.text and "cannot be read as an image" in caplog.text
@@ -346,10 +356,9 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
         cli.main(["upscale", *pattern, "--size", "30x40", "--scale", "2"])
 
 
-def test_compare_draws_what_was_enlarged(data_dir, tmp_path, capsys):
+def test_compare_draws_what_was_enlarged(photo, tmp_path, capsys):
     truth, low = tmp_path / "truth.png", tmp_path / "low.png"
-    with PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png") as picture:
-        pixels = image.modcrop(np.asarray(picture.convert("RGB")), 3)
+    pixels = image.modcrop(photo, 3)
     PIL.Image.fromarray(pixels).save(truth)
     small = image.to_uint(image.degrade(image.from_uint(pixels), 3))
     PIL.Image.fromarray(small).save(low)
@@ -399,22 +408,21 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
         (["evaluate", "--all", "--save", "a"], "for one model, not for --all"),
         (["evaluate", "--all", "--half"], "for one model, not for --all"),
         (["evaluate", "a", "--save", "b", "--precision", "tf32"], "no --precision"),
-        (["evaluate", "MODEL", "--precision", "half"], "'tf32'.*got 'half'"),
-        (["upscale", "a.png", "--scale", "0.5", "--model", "MODEL"], "at least 1"),
-        (["evaluate", "MODEL", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
+        (["evaluate", "vdsr", "--precision", "half"], "'tf32'.*got 'half'"),
+        (["upscale", "a.png", "--scale", "0.5", "--model", "vdsr"], "at least 1"),
+        (["evaluate", "vdsr", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdrs"], "got 'vdrs'"),
         (["import", "a.mat", "b.safetensors", "--network", "vdsr"], "a.mat"),
         (["prepare", "weights/none"], "weights/vdsr.*got .weights/none"),
     ],
 )
 def test_errors_are_one_line_with_the_way_out(
-    official, tmp_path, monkeypatch, capsys, arguments, message
+    tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JAXSR_DATA", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     PIL.Image.new("L", (5, 5)).save("a.png")
-    arguments = [str(official) if a == "MODEL" else a for a in arguments]
     assert cli.main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and re.search(message, error), error

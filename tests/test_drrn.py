@@ -1,8 +1,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
+from conftest import find_weights
 
 from jaxsr import importers, metrics, models
 from jaxsr.evaluation import protocol
@@ -174,10 +174,9 @@ def test_foreign_tensors_and_wrong_shapes_are_listed(tmp_path, kernels):
 
 
 @pytest.mark.parametrize("name", ["DRRN-B1U25.npz", "DRRN-B1U9.npz"])
-def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir, name):
+def test_the_butterfly_is_enlarged_as_published(butterfly, name):
     """By both files, which are one and the same, of B1U25."""
-    model = importers.import_weights(weights_dir / "drrn" / name, "drrn")
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = protocol.restore_image(model, pixels[64:160, 64:160], 3)
+    model = importers.import_weights(find_weights(f"drrn/{name}"), "drrn")
+    sr, hr = protocol.restore_image(model, butterfly[64:160, 64:160], 3)
     score = metrics.psnr(sr[None], hr[None], border=3)
     np.testing.assert_allclose(score, [31.414], atol=0.005)

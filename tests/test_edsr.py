@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
+from conftest import find_weights
 
 from jaxsr import importers, metrics, models
 from jaxsr.evaluation import protocol
@@ -295,11 +295,10 @@ def test_an_archive_of_numbered_layers_is_read(tmp_path, torch):
         importers.import_weights(tmp_path / "net.npz", "edsr")
 
 
-def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir):
-    file = weights_dir / "edsr" / "EDSR_8blocks_x2.npz"
+def test_the_butterfly_is_enlarged_as_published(butterfly):
+    file = find_weights("edsr/EDSR_8blocks_x2.npz")
     model = importers.import_weights(file, "edsr")
     assert model.net == models.make("edsr", blocks=8, width=64, residual_scale=1.0)
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = protocol.restore_image(model, pixels, 2)
+    sr, hr = protocol.restore_image(model, butterfly, 2)
     score = metrics.psnr(sr[None], hr[None], border=2)[0]
     np.testing.assert_allclose(score, 34.837, atol=0.005)

@@ -1,8 +1,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
+from conftest import find_weights
 
 from jaxsr import importers, losses, metrics, models
 from jaxsr.evaluation import protocol
@@ -150,12 +150,11 @@ def test_cut_and_foreign_files_are_refused(tmp_path, params):
         importers.import_weights(file, "espcn")
 
 
-def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir):
+def test_the_butterfly_is_enlarged_as_measured(butterfly):
     # TensorFlow gives the same image to 4e-7. The weights are made for OpenCV's bicubic
     # without antialiasing, so the figure is below that of the paper.
-    model = importers.import_weights(weights_dir / "espcn/ESPCN_x2.pb", "espcn")
+    model = importers.import_weights(find_weights("espcn/ESPCN_x2.pb"), "espcn")
     assert model.net == models.ESPCN(2, activation="relu", output_tanh=True)
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = protocol.restore_image(model, pixels, 2)
+    sr, hr = protocol.restore_image(model, butterfly, 2)
     score = metrics.psnr(sr[None], hr[None], border=2)[0]
     np.testing.assert_allclose(score, 29.663, atol=0.005)

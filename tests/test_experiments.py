@@ -11,6 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
+from conftest import open_set
 
 from jaxsr import cli, image, models, weights
 from jaxsr.data import patches, sets, sources
@@ -128,11 +129,10 @@ def last_state(workdir):
     ids=[*EXPERIMENTS, "srcnn-rgb", "edsr-y"],
 )
 def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
-    name, settings, folders, tmp_path, monkeypatch, request
+    name, settings, folders, tmp_path, monkeypatch, random_weights
 ):
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(random_weights))
     config = config_of_a_run(name, folders, **settings)
-    if config.loss == "vgg" or config.validation.best_by == "lpips":
-        request.getfixturevalue("weights_dir")
     loop.train(config, tmp_path / "whole")
     records = logs.read(tmp_path / "whole")
     losses = np.reshape([r["loss"] for r in records if "loss" in r], [6, -1]).mean(1)
@@ -154,7 +154,7 @@ def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
     model, photo = str(tmp_path / "stopped"), folders / "validation"
     assert cli.main(["evaluate", model, "--data", str(photo)]) == 0
     assert cli.main(["upscale", str(photo), "-o", str(tmp_path), "--model", model]) == 0
-    with PIL.Image.open(tmp_path / "15_x2.png") as enlarged:
+    with PIL.Image.open(tmp_path / "4_x2.png") as enlarged:
         assert enlarged.size == (160, 160)
 
 
@@ -188,10 +188,9 @@ def test_a_name_without_more_is_the_papers_own_network(name, fields):
         assert net == models.make(name)
 
 
-def test_srcnn_has_the_counted_sub_images(data_dir):
+def test_srcnn_has_the_counted_sub_images():
     config = importlib.import_module("experiments.srcnn").get_config().to_dict()
-    source = sets.open_source("T91", data_dir)
-    plan = factories.make_plan(config["data"], source, "interpolated")
+    plan = factories.make_plan(config["data"], open_set("T91"), "interpolated")
     assert plan.patches == 21_884  # the paper prints 24,800
 
 
@@ -231,8 +230,9 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_papers_images_have_room_for_patches(name, data_dir):
+def test_the_papers_images_have_room_for_patches(name):
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
+    whole, _ = open_set(config["data"]["name"]), open_set(config["validation"]["name"])
     data = config["data"] | {"strict": True}
     net = models.make(**config["network"])
     source, validation = setup.open_data(data, config["validation"]["name"], net.input)
@@ -240,7 +240,6 @@ def test_the_papers_images_have_room_for_patches(name, data_dir):
     for index, _, _, _, scale in plan.rows(0, 0):
         unit = scale if net.input == "low" else 1
         assert min(source.sizes[index]) >= plan.sides[scale] * unit
-    whole = sets.open_source(data["name"], data_dir)
     assert len(source.names) > 0.8 * len(whole.names) * len(data["reduced"])
     assert len(validation.names) == (3 if name == "quickstart" else 20)
 

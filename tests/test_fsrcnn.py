@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
 import scipy.io
+from conftest import find_weights, open_set
 
 from jaxsr import importers, metrics, models
 from jaxsr.evaluation import protocol
@@ -180,9 +180,8 @@ def test_cut_and_foreign_files_are_refused(tmp_path):
         importers.import_weights(file, "fsrcnn")
 
 
-def psnr(model, file):
+def psnr(model, pixels):
     """Of one image by the protocol."""
-    pixels = np.asarray(PIL.Image.open(file))
     sr, hr = protocol.restore_image(model, pixels, model.net.scale)
     return metrics.psnr(sr[None], hr[None], border=model.net.scale)[0]
 
@@ -190,9 +189,9 @@ def psnr(model, file):
 @pytest.mark.parametrize(
     ("name", "expected"), [("FSRCNN_x3", 28.671), ("FSRCNN-s_x2", 32.636)]
 )
-def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir, name, expected):
-    model = importers.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
-    score = psnr(model, data_dir / "Set5" / "butterfly_GT.png")
+def test_the_butterfly_is_enlarged_as_measured(butterfly, name, expected):
+    model = importers.import_weights(find_weights(f"fsrcnn/{name}.mat"), "fsrcnn")
+    score = psnr(model, butterfly)
     np.testing.assert_allclose(score, expected, atol=0.005)
 
 
@@ -206,9 +205,8 @@ def test_the_butterfly_is_enlarged_as_measured(weights_dir, data_dir, name, expe
         ("FSRCNN-s_x2", 36.58),
     ],
 )
-def test_the_mean_over_set5_is_the_published_one(weights_dir, data_dir, name, expected):
-    model = importers.import_weights(weights_dir / f"fsrcnn/{name}.mat", "fsrcnn")
-    files = sorted((data_dir / "Set5").glob("*.png"))
-    assert len(files) == 5
-    scores = [psnr(model, file) for file in files]
+def test_the_mean_over_set5_is_the_published_one(name, expected):
+    model = importers.import_weights(find_weights(f"fsrcnn/{name}.mat"), "fsrcnn")
+    source = open_set("Set5")
+    scores = [psnr(model, source.read(i)) for i in range(5)]
     np.testing.assert_allclose(np.mean(scores), expected, atol=0.015)

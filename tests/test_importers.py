@@ -4,9 +4,9 @@ import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
 import scipy.io
+from conftest import find_weights, open_set
 
 from jaxsr import image, importers, metrics, models
 
@@ -141,9 +141,8 @@ def test_messages_name_the_way_out(tmp_path, params):
         importers.import_weights(file.rename(file.with_suffix(".caffe")), "vdsr")
 
 
-def psnr(model, file, scale):
+def psnr(model, pixels, scale):
     """Of the enlarged image's Y, by the protocol of the papers."""
-    pixels = np.asarray(PIL.Image.open(file))
     hr = jnp.asarray(image.modcrop(image.luma(pixels), scale))[None]
     enlarged = image.enlarge(image.degrade(hr, scale), scale)
     sr = image.quantise(jax.jit(model.net.apply)(model.variables, enlarged))
@@ -154,12 +153,10 @@ def psnr(model, file, scale):
     ("name", "scale", "expected"),
     [("VDSR_Official.mat", 3, 29.955), ("VDSR_Adam.caffemodel", 3, 29.975)],
 )
-def test_the_butterfly_is_enlarged_as_published(
-    weights_dir, data_dir, name, scale, expected
-):
-    model = importers.import_weights(weights_dir / "vdsr" / name, "vdsr")
+def test_the_butterfly_is_enlarged_as_published(butterfly, name, scale, expected):
+    model = importers.import_weights(find_weights(f"vdsr/{name}"), "vdsr")
     assert sum(x.size for x in jax.tree.leaves(model.variables)) == 665_921
-    score = psnr(model, data_dir / "Set5" / "butterfly_GT.png", scale)
+    score = psnr(model, butterfly, scale)
     np.testing.assert_allclose(score, expected, atol=0.005)
 
 
@@ -172,12 +169,9 @@ def test_the_butterfly_is_enlarged_as_published(
         ("VDSR_Adam.caffemodel", {2: 37.58, 3: 33.68, 4: 31.33}, 0.04),
     ],
 )
-def test_the_mean_over_set5_is_the_published_one(
-    weights_dir, data_dir, name, expected, tolerance
-):
-    model = importers.import_weights(weights_dir / "vdsr" / name, "vdsr")
-    files = sorted((data_dir / "Set5").glob("*.png"))
-    assert len(files) == 5
+def test_the_mean_over_set5_is_the_published_one(name, expected, tolerance):
+    model = importers.import_weights(find_weights(f"vdsr/{name}"), "vdsr")
+    source = open_set("Set5")
     for scale, mean in expected.items():
-        scores = [psnr(model, file, scale) for file in files]
+        scores = [psnr(model, source.read(i), scale) for i in range(5)]
         np.testing.assert_allclose(np.mean(scores), mean, atol=tolerance)

@@ -1,8 +1,8 @@
 import jax
 import numpy as np
-import PIL.Image
 import pytest
 import scipy.io
+from conftest import find_weights
 
 from jaxsr import importers, metrics, models
 from jaxsr.evaluation import protocol
@@ -131,11 +131,10 @@ def test_foreign_files_are_answered_with_what_was_expected(small):
     ],
 )
 def test_the_butterfly_is_enlarged_as_measured(
-    weights_dir, data_dir, file, name, count, scale, expected
+    butterfly, file, name, count, scale, expected
 ):
-    model = importers.import_weights(weights_dir / "lapsrn" / file, name)
+    model = importers.import_weights(find_weights(f"lapsrn/{file}"), name)
     assert sum(x.size for x in jax.tree.leaves(model.variables)) == count
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = protocol.restore_image(model, pixels, scale)
+    sr, hr = protocol.restore_image(model, butterfly, scale)
     score = metrics.psnr(sr[None], hr[None], border=scale)[0]
     np.testing.assert_allclose(score, expected, atol=0.005)

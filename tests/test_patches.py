@@ -1,9 +1,9 @@
 import numpy as np
-import PIL.Image
 import pytest
+from conftest import open_set
 
 from jaxsr import image
-from jaxsr.data import pairs, patches, sets
+from jaxsr.data import pairs, patches
 
 SIZES = np.array([[90, 130], [41, 41], [40, 200]])
 GRID = {"scales": (2, 3), "patch": 41, "stride": 41, "batch": 4}
@@ -23,9 +23,9 @@ def test_grid_has_every_patch_once_an_epoch_and_runs_on_over_its_end():
     assert not np.array_equal(rows[:12], rows[12:])
 
 
-def test_grid_of_the_papers_sets_has_the_counted_patches(data_dir):
+def test_grid_of_the_papers_sets_has_the_counted_patches():
     for name, expected, epoch in (("T91", 7_992, 125), ("291", 54_192, 847)):
-        sizes = sets.open_source(name, data_dir).sizes
+        sizes = open_set(name).sizes
         kinds = {"scales": (2, 3, 4), "patch": 41, "stride": 41, "batch": 64}
         plan = patches.grid_plan(sizes, input="interpolated", **kinds)
         assert (plan.patches, plan.epoch) == (expected, epoch)
@@ -128,8 +128,8 @@ def test_shards_of_a_batch_are_the_batch(count):
         patches.shard(rows, (0, 3))
 
 
-def test_pair_of_y_is_the_protocols(data_dir):
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "bird_GT.png"))[:101, :99]
+def test_pair_of_y_is_the_protocols(photo):
+    pixels = photo[:101, :99]
     x, hr = pairs.make_pair(pixels, 3, color="y", input="interpolated")
     np.testing.assert_array_equal(hr, image.luma(pixels)[:99, :99])
     np.testing.assert_array_equal(x, image.enlarge(image.degrade(hr, 3), 3))

@@ -4,9 +4,8 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
-from conftest import GOLDEN
+from conftest import GOLDEN, find_weights, open_set
 
 from jaxsr import image, losses, perceptual
 from jaxsr.data import sources
@@ -15,17 +14,16 @@ from jaxsr.training import results
 
 
 @pytest.fixture(scope="module")
-def photo(data_dir):
+def pair(photo):
     """A real photograph [1, 96, 96, 3], and what bicubic makes of a quarter of it."""
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    hr = image.from_uint(pixels[:96, :96])[None]
+    hr = image.from_uint(photo[60:156, 60:156])[None]
     sr = image.quantise(image.enlarge(image.degrade(hr, 4), 4))
     return jnp.asarray(sr), jnp.asarray(hr)
 
 
 @pytest.fixture(scope="module")
-def vgg19_file(weights_dir):
-    return weights_dir / "vgg19" / "vgg19_conv.npz"
+def vgg19_file(random_weights):
+    return random_weights / "vgg19" / "vgg19.npz"
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +45,10 @@ def keras_vgg19(vgg19_file):
 
 
 @pytest.mark.parametrize("layer", ["conv2_2", "conv5_4"])
-def test_features_are_those_of_keras(photo, vgg19, keras_vgg19, layer):
+def test_features_are_those_of_keras(pair, vgg19, keras_vgg19, layer):
     import keras
 
-    _, hr = photo
+    _, hr = pair
     name = "block{}_conv{}".format(*layer[4:].split("_"))
     part = keras.Model(keras_vgg19.input, keras_vgg19.get_layer(name).output)
     given = keras.applications.vgg19.preprocess_input(255 * np.array(hr))
@@ -80,7 +78,7 @@ def test_the_published_keras_file_is_read(tmp_path, vgg19, vgg19_file):
     jax.tree.map(np.testing.assert_array_equal, features.load_vgg19(path), vgg19)
 
 
-def test_torchvisions_state_dict_computes_here_what_it_does_there(tmp_path, photo):
+def test_torchvisions_state_dict_computes_here_what_it_does_there(tmp_path, pair):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     layers, width = [], 3
@@ -93,7 +91,7 @@ def test_torchvisions_state_dict_computes_here_what_it_does_there(tmp_path, phot
     state = {f"features.{name}": x for name, x in net.state_dict().items()}
     state["classifier.0.bias"] = torch.zeros(4)
     torch.save(state, tmp_path / "vgg19.pth")
-    _, hr = photo
+    _, hr = pair
     x = np.array((hr - np.array([[[[0.485, 0.456, 0.406]]]])).transpose(0, 3, 1, 2))
     x = torch.tensor(x / np.reshape([0.229, 0.224, 0.225], (3, 1, 1)))
     with torch.no_grad():  # to conv4_1: later ones are nearly constant
@@ -104,8 +102,8 @@ def test_torchvisions_state_dict_computes_here_what_it_does_there(tmp_path, phot
 
 
 @pytest.mark.parametrize("layer", ["conv2_2", "conv5_4"])
-def test_vgg_loss_is_scaled_once(photo, vgg19, layer):
-    sr, hr = (x[:, :48, :48] for x in photo)
+def test_vgg_loss_is_scaled_once(pair, vgg19, layer):
+    sr, hr = (x[:, :48, :48] for x in pair)
     loss = functools.partial(perceptual.vgg_loss, vgg19, layer=layer)
     apart = [np.array(perceptual.vgg19_features(vgg19, x, layer)) for x in (sr, hr)]
     expected = np.mean((apart[0] - apart[1]) ** 2) / 162.5625  # the paper's 0.006
@@ -145,8 +143,8 @@ def test_total_variation_of_a_ramp_is_its_slope():
 
 
 @pytest.fixture(scope="module")
-def lpips_file(weights_dir):
-    return weights_dir / "lpips" / "lpips_alexnet.npz"
+def lpips_file(random_weights):
+    return random_weights / "lpips" / "lpips.npz"
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +199,9 @@ def lpips_in_torch(torch, file, sr, hr):
     return distance.numpy()
 
 
-def test_lpips_is_that_of_its_package(photo, lpips, lpips_file):
+def test_lpips_is_that_of_its_package(pair, lpips, lpips_file):
     torch = pytest.importorskip("torch")
-    sr, hr = photo
+    sr, hr = pair
     sr = jnp.concatenate([sr, hr[:, ::-1], jnp.zeros_like(hr)])
     hr = jnp.concatenate([hr] * 3)
     sr, hr = sr[:, :87, :95], hr[:, :87, :95]  # no multiples of anything
@@ -217,9 +215,11 @@ def test_lpips_is_that_of_its_package(photo, lpips, lpips_file):
 
 
 @pytest.mark.parametrize(("name", "scale"), [("butterfly", 4), ("bird", 2)])
-def test_lpips_of_bicubic_is_as_computed_once_in_torch(data_dir, lpips, name, scale):
+def test_lpips_of_bicubic_is_as_computed_once_in_torch(name, scale):
     """In golden/lpips.json, by `lpips_in_torch`."""
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / f"{name}_GT.png"))
+    lpips = features.load_lpips(find_weights("lpips/lpips_alexnet.npz"))
+    source = open_set("Set5")
+    pixels = source.read(source.names.index(f"{name}_GT"))
     hr = image.modcrop(image.from_uint(pixels), scale)
     low = image.quantise(image.degrade(hr, scale))
     sr = image.quantise(image.enlarge(low, scale))
@@ -228,8 +228,8 @@ def test_lpips_of_bicubic_is_as_computed_once_in_torch(data_dir, lpips, name, sc
     np.testing.assert_allclose(found, golden["Set5"][name][f"x{scale}"], rtol=1e-4)
 
 
-def test_lpips_is_a_distance_of_each_image_alone(photo, lpips):
-    sr, hr = (x[:, :40, :50] for x in photo)
+def test_lpips_is_a_distance_of_each_image_alone(pair, lpips):
+    sr, hr = (x[:, :40, :50] for x in pair)
     distance = jax.jit(functools.partial(perceptual.lpips, lpips))
     found = distance(jnp.concatenate([sr, hr, hr]), jnp.concatenate([hr, hr, sr]))
     assert found.shape == (3,) and 0 <= found[1] < 1e-10 and found[0] > 0.1
@@ -237,8 +237,8 @@ def test_lpips_is_a_distance_of_each_image_alone(photo, lpips):
     np.testing.assert_allclose(found[0], distance(sr, hr)[0], rtol=1e-5)
 
 
-def test_lpips_has_a_gradient_where_no_channel_answers(photo, lpips):
-    _, hr = (x[:, :31, :31] for x in photo)
+def test_lpips_has_a_gradient_where_no_channel_answers(pair, lpips):
+    _, hr = (x[:, :31, :31] for x in pair)
     slope = jax.jit(jax.value_and_grad(lambda x, p: perceptual.lpips(p, x, hr)[0]))
     distance, grads = slope(hr[:, ::-1], lpips)
     assert distance > 0.01 and np.isfinite(grads).all() and (grads != 0).any()

@@ -44,10 +44,17 @@ experiment = "vdsr_fast"
 def workplace(folders, tmp_path):
     """Makes a list of two models; returns the function that runs its queue."""
     path = tmp_path / "models.toml"
+    images = tmp_path / "data" / "BSD200_extra"  # of which the set `validation` is
+    images.mkdir(parents=True)
+    for i in range(200):
+        [photo] = (folders / "validation").iterdir()
+        (images / f"{i}.png").symlink_to(photo)
 
     def write(epochs):
         names = {name: folders / name for name in ("train", "validation")}
         path.write_text(LIST.format(epochs=epochs, **names))
+
+    env = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAXSR_DATA": str(images.parent)}
 
     def start(*args):
         for name, place in (("models", path), ("runs", "runs"), ("shipped", "shipped")):
@@ -55,7 +62,7 @@ def workplace(folders, tmp_path):
         return subprocess.Popen(
             [sys.executable, "-m", "jaxsr.training.queue", *args],
             cwd=ROOT,
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+            env=os.environ | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -131,23 +138,24 @@ def make_model(path, value, psnr):
 
 
 def test_the_better_model_by_validation_is_shipped_and_scored(
-    data_dir, tmp_path, monkeypatch, capsys
+    folders, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(queue, "VALIDATION", "samples-validation")
     rated = functools.partial(protocol.rated, scales=(2,))
     monkeypatch.setattr(protocol, "rated", rated)
+    benchmark = [str(folders / "validation")]
     run, shipped = tmp_path / "run", tmp_path / "shipped"
     run.mkdir()
     shipped.mkdir()
     path = shipped / "small.safetensors"
-    assert not queue.take("small", run, shipped, ["Set5"])  # nothing trained yet
+    assert not queue.take("small", run, shipped, benchmark)  # nothing trained yet
     make_model(run / weights.MODEL, 0.01, 20.0)
-    assert queue.take("small", run, shipped, ["Set5"])
-    assert weights.load(path).card["scores"]["Set5"]["x2"]["psnr"] > 0
-    assert "small: 20.000 dB on validation; Set5 x2" in capsys.readouterr().out
+    assert queue.take("small", run, shipped, benchmark)
+    assert weights.load(path).card["scores"]["validation"]["x2"]["psnr"] > 0
+    assert "small: 20.000 dB on validation; validation x2" in capsys.readouterr().out
     for psnr, taken in ((20.0, False), (19.0, False), (21.0, True)):
         make_model(run / weights.MODEL, 0.02, psnr)
-        assert queue.take("small", run, shipped, ["Set5"]) == taken
+        assert queue.take("small", run, shipped, benchmark) == taken
     assert "(was 20.000)" in capsys.readouterr().out
     assert weights.load(path).card["validation"]["psnr"] == 21.0
     before = weights.load(path)

@@ -1,6 +1,7 @@
 """Every shipped model loads, has a whole card, and is as good as that says."""
 
 import pytest
+from conftest import find_weights
 
 from jaxsr import cards, weights
 from jaxsr.data import sets
@@ -54,8 +55,8 @@ def test_it_is_better_than_bicubic_by_what_its_card_says(name):
             assert score.ssim == pytest.approx(on_card["ssim"], abs=0.0005)
 
 
-def test_srgan_looks_more_like_the_truth_than_srresnet(weights_dir):
-    lpips = features.load_lpips(weights_dir / "lpips" / "lpips_alexnet.npz")
+def test_srgan_looks_more_like_the_truth_than_srresnet():
+    lpips = features.load_lpips(find_weights("lpips/lpips_alexnet.npz"))
     source = sets.open_source(SMALL)
     found = {
         name: [

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from conftest import open_set
 
 from jaxsr.data import fetching, sets, sources
 from jaxsr.files import reading, writing
@@ -69,8 +70,8 @@ COUNTS |= {"General100": 100, "Set5": 5, "Set14": 14, "B100": 100}
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_a_set_has_its_images_in_their_sizes(data_dir, name):
-    source = sets.open_source(name, data_dir)
+def test_a_set_has_its_images_in_their_sizes(name):
+    source = open_set(name)
     assert len(source.names) == len(set(source.names)) == COUNTS[name]
     assert source.sizes.shape == (COUNTS[name], 2)
     for i in (0, len(source.names) - 1):
@@ -78,21 +79,24 @@ def test_a_set_has_its_images_in_their_sizes(data_dir, name):
         assert pixels.dtype == np.uint8 and pixels.shape[:2] == tuple(source.sizes[i])
 
 
-def test_what_is_read_is_what_the_manifest_says(data_dir):
+def test_what_is_read_is_what_the_manifest_says(tmp_path):
     for name, some in (("Set5", 5), ("T91", 4), ("BSD200", 4)):
-        source = sets.open_source(name, data_dir)
+        source = open_set(name)
         entries = {entry["name"]: entry for entry in sets.manifest()[name]["images"]}
         assert sorted(source.names) == sorted(entries)
         for i in range(some):
             entry = entries[source.names[i]]
             assert source.sizes[i].tolist() == [entry["height"], entry["width"]]
             assert sha256(source.read(i).tobytes()) == entry["pixels_sha256"]
-    assert not_published("Set5", data_dir) == []
+    source = open_set("Set5")
+    for i, name in enumerate(source.names):
+        (tmp_path / "Set5").mkdir(exist_ok=True)
+        PIL.Image.fromarray(source.read(i)).save(tmp_path / "Set5" / f"{name}.png")
+    assert not_published("Set5", tmp_path) == []
 
 
-def test_validation_images_are_in_no_other_set(data_dir):
-    source = sets.open_source("validation", data_dir)
-    others = sets.open_source("BSD180", data_dir).names
+def test_validation_images_are_in_no_other_set():
+    source, others = open_set("validation"), open_set("BSD180").names
     assert not set(source.names) & set(others)
     published = {
         entry["pixels_sha256"]
@@ -103,15 +107,14 @@ def test_validation_images_are_in_no_other_set(data_dir):
     assert len(published) > 500 and not published & set(pixel_hashes(source))
 
 
-def test_291_is_t91_and_bsd200(data_dir):
-    joined = sets.open_source("T91+BSD200", data_dir)
-    source = sets.open_source("291", data_dir)
+def test_291_is_t91_and_bsd200():
+    joined, source = open_set("T91+BSD200"), open_set("291")
     assert source.name == "291" and source.names == joined.names
     assert source.names[90:92] == ("T91/tt9", "BSD200/100075")
-    last_of_t91 = sets.open_source("T91", data_dir).read(90)
+    last_of_t91 = open_set("T91").read(90)
     np.testing.assert_array_equal(source.read(90), last_of_t91)
     assert sources.digest(source) == sources.digest(joined)
-    assert len(sets.open_source("291+General100", data_dir).names) == 391
+    assert len(open_set("291+General100").names) == 391
 
 
 def test_the_samples_need_no_data_and_are_split():
@@ -160,12 +163,13 @@ def test_a_folder_is_a_source(tmp_path):
     np.testing.assert_array_equal(source.read(1), pixels)
 
 
-def test_a_folder_has_a_benchmarks_name_by_its_content_alone(data_dir, tmp_path):
-    for i, path in enumerate(sorted((data_dir / "Set5").iterdir())):
-        with PIL.Image.open(path) as picture:
-            for folder in ("mine", "Set5"):
-                (tmp_path / folder).mkdir(exist_ok=True)
-                picture.save(tmp_path / folder / f"{i}.bmp")
+def test_a_folder_has_a_benchmarks_name_by_its_content_alone(tmp_path):
+    source = open_set("Set5")
+    for folder in ("mine", "Set5"):
+        (tmp_path / folder).mkdir()
+        for i in range(5):
+            picture = PIL.Image.fromarray(source.read(i))
+            picture.save(tmp_path / folder / f"{i}.bmp")
     assert sets.open_source(str(tmp_path / "mine")).name == "Set5"
     assert sets.open_source("Set5", tmp_path).name == "Set5"
     save(tmp_path / "Set5" / "0.bmp")
@@ -574,37 +578,41 @@ def test_a_set_is_fetched_where_it_is_opened_and_one_line_says_where_it_cannot_b
 
 
 @pytest.fixture(scope="module")
-def prepared(data_dir, tmp_path_factory):
-    """A TFDS folder with Set14, one of whose images is gray."""
+def prepared(tmp_path_factory):
+    """A folder with 14 images as Set14, the third in gray, and TFDS's own of them."""
     pytest.importorskip("tensorflow_datasets")
     from jaxsr.data import tfds_builder
 
     assert tfds_builder.JaxsrImages.name == "jaxsr_images"
     folder = tmp_path_factory.mktemp("tfds")
+    for i in range(14):
+        mode = "L" if i == 2 else "RGB"
+        save(folder / f"Set14/{i:02}.png", (9 + i, 8), mode, seed=i)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXSR_DATA", str(data_dir))
+        patch.setenv("JAXSR_DATA", str(folder))
         assert fetching.fetch("tfds:jaxsr_images/Set14", folder)[0].is_dir()
     return folder
 
 
-def test_tfds_serves_a_set(data_dir, prepared):
+def test_tfds_serves_a_set(prepared):
     import tensorflow_datasets as tfds
 
     records = tfds.data_source("jaxsr_images/Set14", split="test", data_dir=prepared)
-    source = sets.open_source("Set14", data_dir)
+    source = sets.open_source("Set14", prepared)
     assert [record["name"].decode() for record in records] == list(source.names)
     for i, record in enumerate(records):
         pixels = np.broadcast_to(source.read(i), record["image"].shape)
         np.testing.assert_array_equal(record["image"], pixels)
 
 
-def test_a_tfds_set_is_a_source(data_dir, prepared):
+def test_a_tfds_set_is_a_source(prepared, tmp_path):
     source = sets.open_source("tfds:jaxsr_images/Set14:test", prepared)
     assert source.sizes is None and len(source.names) == 14
-    assert pixel_hashes(source) == pixel_hashes(sets.open_source("Set14", data_dir))
-    name = f"tfds:jaxsr_images/Set14:test[:2]+{data_dir / 'T91'}"
+    assert pixel_hashes(source) == pixel_hashes(sets.open_source("Set14", prepared))
+    save(tmp_path / "mine" / "a.png")
+    name = f"tfds:jaxsr_images/Set14:test[:2]+{tmp_path / 'mine'}"
     joined = sets.open_source(name, prepared)
-    assert joined.sizes is None and len(joined.names) == 93
+    assert joined.sizes is None and len(joined.names) == 3
 
 
 def test_a_tfds_set_that_is_not_there_says_how_to_get_it(tmp_path):

@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import PIL.Image
 import pytest
 import scipy.io
+from conftest import find_weights, open_set
 
 from jaxsr import importers, metrics, models
 from jaxsr.evaluation import protocol
@@ -132,9 +132,8 @@ def test_cut_and_foreign_files_are_refused(tmp_path, params):
         importers.import_weights(file.rename(file.with_suffix(".pb")), "srcnn")
 
 
-def psnr(model, file, scale):
+def psnr(model, pixels, scale):
     """Of one image by the protocol."""
-    pixels = np.asarray(PIL.Image.open(file))
     sr, hr = protocol.restore_image(model, pixels, scale)
     return metrics.psnr(sr[None], hr[None], border=scale)[0]
 
@@ -143,11 +142,9 @@ def psnr(model, file, scale):
     ("name", "scale", "expected"),
     [("9-5-5_ImageNet_x3", 3, 27.947), ("9-1-5_91_images_x2", 2, 32.200)],
 )
-def test_the_butterfly_is_enlarged_as_measured(
-    weights_dir, data_dir, name, scale, expected
-):
-    model = importers.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
-    score = psnr(model, data_dir / "Set5" / "butterfly_GT.png", scale)
+def test_the_butterfly_is_enlarged_as_measured(butterfly, name, scale, expected):
+    model = importers.import_weights(find_weights(f"srcnn/{name}.mat"), "srcnn")
+    score = psnr(model, butterfly, scale)
     np.testing.assert_allclose(score, expected, atol=0.005)
 
 
@@ -161,11 +158,8 @@ def test_the_butterfly_is_enlarged_as_measured(
         ("9-1-5_91_images_x3", 3, 32.39),
     ],
 )
-def test_the_mean_over_set5_is_the_published_one(
-    weights_dir, data_dir, name, scale, expected
-):
-    model = importers.import_weights(weights_dir / f"srcnn/{name}.mat", "srcnn")
-    files = sorted((data_dir / "Set5").glob("*.png"))
-    assert len(files) == 5
-    scores = [psnr(model, file, scale) for file in files]
+def test_the_mean_over_set5_is_the_published_one(name, scale, expected):
+    model = importers.import_weights(find_weights(f"srcnn/{name}.mat"), "srcnn")
+    source = open_set("Set5")
+    scores = [psnr(model, source.read(i), scale) for i in range(5)]
     np.testing.assert_allclose(np.mean(scores), expected, atol=0.01)

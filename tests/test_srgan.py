@@ -159,9 +159,15 @@ def config_of_a_run(name, folders, **settings):
     return config
 
 
+@pytest.fixture(autouse=True)
+def _weights(random_weights, monkeypatch):
+    """The runs find random weights of VGG19 and LPIPS."""
+    monkeypatch.setenv("JAXSR_WEIGHTS", str(random_weights))
+
+
 @pytest.fixture(scope="module")
-def started(folders, weights_dir, tmp_path_factory):
-    """The workdir of an SRResNet from nothing; with VGG19 and LPIPS at hand."""
+def started(folders, tmp_path_factory):
+    """The workdir of an SRResNet from nothing."""
     workdir = tmp_path_factory.mktemp("srresnet")
     loop.train(config_of_a_run("srresnet", folders), workdir)
     return workdir

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import PIL.Image
 import pytest
+from conftest import find_weights
 
 from jaxsr import (
     image,
@@ -362,11 +362,10 @@ def test_foreign_files_are_refused(tmp_path):
         importers.import_weights(file.rename(tmp_path / "net.mat"), "srresnet")
 
 
-def test_the_butterfly_is_enlarged_as_published(weights_dir, data_dir):
-    file = weights_dir / "srresnet" / "SRResNet_8blocks_x4.npz"
+def test_the_butterfly_is_enlarged_as_published(butterfly):
+    file = find_weights("srresnet/SRResNet_8blocks_x4.npz")
     model = importers.import_weights(file, "srresnet")
     assert model.net == models.make("srresnet", blocks=8)
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
-    sr, hr = protocol.restore_image(model, pixels, 4)
+    sr, hr = protocol.restore_image(model, butterfly, 4)
     score = metrics.psnr(sr[None], hr[None], border=4)[0]
     np.testing.assert_allclose(score, 27.935, atol=0.005)

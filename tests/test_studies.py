@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import open_set
 
 from jaxsr import cli, models, papers, weights
 from jaxsr.reproduction import drawing, measures, outcome, runner, study
@@ -183,7 +184,8 @@ def test_what_cannot_be_run_is_refused(args, text, tmp_path, capsys):
     assert text in capsys.readouterr().err
 
 
-def test_the_list_names_studies_and_their_hours(capsys, monkeypatch, data_dir):
+def test_the_list_names_studies_and_their_hours(capsys, monkeypatch):
+    open_set("T91")
     monkeypatch.setattr(study, "names", lambda: ["espcn-activation", "benchmark"])
     assert cli.main(["reproduce"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]

@@ -155,12 +155,11 @@ def test_sixteen_bits_are_not_reduced_to_eight():
     assert len(np.unique(upscale.upscale(ramp, 2, BICUBIC))) > 100
 
 
-def test_a_real_image_is_exactly_bicubic_when_the_network_adds_nothing(data_dir):
-    pixels = np.asarray(PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png"))
+def test_a_real_image_is_exactly_bicubic_when_the_network_adds_nothing(photo):
     net = models.make("vdsr", depth=3, width=4)
     variables = jax.tree.map(np.zeros_like, init_variables(net))
-    sr = upscale.upscale(pixels, 2, weights.Model(net, variables, VDSR.card), tile=100)
-    expected = image.to_uint(image.enlarge(image.from_uint(pixels, np.float64), 2))
+    sr = upscale.upscale(photo, 2, weights.Model(net, variables, VDSR.card), tile=100)
+    expected = image.to_uint(image.enlarge(image.from_uint(photo, np.float64), 2))
     assert np.abs(sr.astype(int) - expected).max() <= 1
     assert (sr == expected).mean() > 0.999
 
@@ -244,13 +243,11 @@ def test_an_upscaler_is_compiled_for_its_sizes_and_does_as_upscale():
     assert upscaler(PIL.Image.fromarray(pixels)).size == (80, 60)
 
 
-def test_edges_of_what_is_cut_out_of_a_photograph_are_clean(data_dir):
+def test_edges_of_what_is_cut_out_of_a_photograph_are_clean(photo):
     """No fringe: every visible pixel lies within the colours around it."""
-    with PIL.Image.open(data_dir / "Set5" / "butterfly_GT.png") as picture:
-        photo = np.array(picture.convert("RGB").crop((60, 60, 124, 124)))
     y, x = np.mgrid[:64, :64]
     inside = (y - 32) ** 2 + (x - 32) ** 2 < 24**2
-    cut = np.dstack([photo, 255 * inside.astype(np.uint8)])
+    cut = np.dstack([photo[60:124, 60:124], 255 * inside.astype(np.uint8)])
     hidden = cut.copy()
     hidden[~inside, :3] = 0  # as editors leave it
     model = weights.load("fsrcnn_x2")
@@ -300,11 +297,8 @@ def psnr(sr, hr):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_twelve_bits_in_sixteen_are_upscaled_as_well_as_the_full_range(
-    data_dir, channels
-):
-    with PIL.Image.open(data_dir / "Set14" / "zebra.png") as picture:
-        hr = np.asarray(picture.convert("RGB"))[100:220, 200:320] / 255
+def test_twelve_bits_in_sixteen_are_upscaled_as_well_as_the_full_range(photo, channels):
+    hr = photo[:120, 60:180] / 255
     colours = min(channels, 3)
     small, hr = image.resize(hr, 0.5)[..., :colours], hr[..., :colours]
     alpha = np.full((*small.shape[:2], channels - colours), 65535, np.uint16)
