@@ -55,6 +55,13 @@ def find_weights(file: str) -> pathlib.Path:
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Marks the tests that train: those that take images to train on."""
+    for item in items:
+        if "folders" in item.fixturenames:
+            item.add_marker("trains")
+
+
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """A photograph of scikit-image, uint8 [256, 256, 3]."""

@@ -14,6 +14,7 @@ from IPython.core import inputtransformer2
 
 from jaxsr.data import sets
 
+pytestmark = pytest.mark.trains
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
