@@ -87,9 +87,8 @@ def fsrcnn(net, channels):
     zero = net.padding == "zero"  # as in training
     if zero:
         layers[0].padding = (0, 0)
-    output_padding = 0 if zero else net.scale - 1
-    settings = {"stride": net.scale, "padding": 4, "output_padding": output_padding}
-    deconv = nn.ConvTranspose2d(net.width, channels, 9, **settings)
+    more = 0 if zero else net.scale - 1
+    deconv = nn.ConvTranspose2d(net.width, channels, 9, net.scale, 4, more)
     nn.init.normal_(deconv.weight, std=0.001)  # as jaxsr's; a larger one diverges
     return nn.Sequential(*layers, deconv)
 
@@ -106,23 +105,22 @@ def vdsr(net, channels):
     return Residual(*chain(widths, [3] * net.depth, relu)[:-1])
 
 
+def leaky(width: int = 0) -> nn.LeakyReLU:
+    return nn.LeakyReLU(0.2, inplace=True)
+
+
 class LapSRN(nn.Module):
     def __init__(self, net, channels):
         super().__init__()
-
-        def activation(width=0):
-            return nn.LeakyReLU(0.2, inplace=True)
-
         width, sides = net.width, [3] * net.depth
-        self.head = nn.Sequential(conv(channels, width), activation())
+        self.head = nn.Sequential(conv(channels, width), leaky())
         self.features, self.residuals, self.images = (nn.ModuleList() for _ in range(3))
         for _ in net.scales:
-            layers = chain([width] * (net.depth + 1), sides, activation)
-            self.features.append(nn.Sequential(*layers, double(width), activation()))
+            layers = chain([width] * (net.depth + 1), sides, leaky)
+            self.features.append(nn.Sequential(*layers, double(width), leaky()))
             self.residuals.append(conv(width, channels))
-            self.images.append(
-                nn.ConvTranspose2d(channels, channels, 4, 2, padding=1, bias=False)
-            )
+            up = nn.ConvTranspose2d(channels, channels, 4, 2, padding=1, bias=False)
+            self.images.append(up)
 
     def forward(self, lr):
         x, image, images = self.head(lr), lr, []
@@ -226,15 +224,16 @@ def srresnet(net, channels):
 
 def edsr(net, channels):
     width = net.width
-
-    def block():
-        layers = conv(width, width), relu(), conv(width, width)
-        return Residual(*layers, scale=net.residual_scale)
-
+    blocks = [
+        Residual(
+            conv(width, width), relu(), conv(width, width), scale=net.residual_scale
+        )
+        for _ in range(net.blocks)
+    ]
     return nn.Sequential(
         Affine(255.0, [-255.0 * value for value in net.mean]),
         conv(channels, width),
-        Residual(*[block() for _ in range(net.blocks)], conv(width, width)),
+        Residual(*blocks, conv(width, width)),
         *shuffle(width, net.scale, lambda width: nn.Identity()),
         conv(width, channels),
         Affine(1 / 255, list(net.mean)),
@@ -264,9 +263,8 @@ LOSSES = {
 
 
 def make_optimizer(config: dict, params: list) -> torch.optim.Optimizer:
-    optim, learning_rate = config["optim"], config["schedule"]["learning_rate"]
-    weight_decay = optim.get("weight_decay", 0.0)
-    settings = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
+    optim, settings = config["optim"], {"lr": config["schedule"]["learning_rate"]}
+    settings |= {"weight_decay": optim.get("weight_decay", 0.0), "fused": True}
     if optim["name"] == "adam":
         return torch.optim.AdamW(params, **settings)
     return torch.optim.SGD(params, momentum=optim["momentum"], **settings)
@@ -306,25 +304,20 @@ def make_run(
         return x.to(device, memory_format=torch.channels_last)
 
     net = put(make_net(config))
-    lr, hr = (
-        put(torch.tensor(batch[name]).permute(0, 3, 1, 2)) for name in ("lr", "hr")
-    )
+    lr, hr = (put(torch.tensor(batch[x]).permute(0, 3, 1, 2)) for x in ("lr", "hr"))
     forward = torch.compile(net) if device == "cuda" else net
     params, loss = list(net.parameters()), LOSSES[config["loss"]]
     optimizer = make_optimizer(config, params)
     bound = config["optim"].get("theta", 0.0) / config["schedule"]["learning_rate"]
-    bfloat16 = torch.autocast(
-        device, torch.bfloat16, enabled=config["precision"] == "bfloat16"
-    )
+    rounded = config["precision"] == "bfloat16"
+    bfloat16 = torch.autocast(device, torch.bfloat16, enabled=rounded)
 
     def error(sr):
         """Of a level of a pyramid, or of an image that may be smaller than hr."""
-        target = hr
+        target, (height, width) = hr, sr.shape[2:]
         if config["objective"]["name"] == "pyramid" and sr.shape != hr.shape:
-            size = sr.shape[2:]
-            target = F.interpolate(hr, size, mode="bicubic", antialias=True)
+            target = F.interpolate(hr, sr.shape[2:], mode="bicubic", antialias=True)
         top, left = ((a - b) // 2 for a, b in zip(target.shape[2:], sr.shape[2:]))
-        height, width = sr.shape[2:]
         return sr.float() - target[..., top : top + height, left : left + width]
 
     def run():
@@ -372,8 +365,7 @@ def measure(config: dict, updates: int, repetitions: int) -> dict[str, list[floa
         repetitions: rounds, after one that warms up and is not counted.
     """
     on_cpu = jax.default_backend() == "cpu"
-    device, updates = ("cpu", 1) if on_cpu else ("cuda", updates)
-    side = 2048 if on_cpu else 8192
+    device, updates, side = ("cpu", 1, 2048) if on_cpu else ("cuda", updates, 8192)
     precise = config["precision"] == "float32"
     torch.set_float32_matmul_precision("highest" if precise else "high")
     torch.backends.cudnn.allow_tf32 = not precise
@@ -397,11 +389,7 @@ HEADER = ["images/s", "GFLOP/s", "% of matrix peak", "speed / PyTorch's"]
 
 
 def cells(name: str, speeds: dict[str, list[float]], gflop: float) -> list[str]:
-    """What stands below `HEADER` for a contender, of what `measure` returned.
-
-    Args:
-        gflop: of one image.
-    """
+    """What stands below `HEADER` for a contender whose images take `gflop` each."""
     own, theirs = speeds[name], speeds.get("PyTorch")
     return [
         paired.spread([value / gflop for value in own]),

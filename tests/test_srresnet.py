@@ -108,6 +108,59 @@ def test_frozen_statistics_are_used_in_training_and_stay():
     )
 
 
+class Peer:
+    """The network of `variables` in PyTorch, in float64, and its sgd."""
+
+    def __init__(self, torch, variables, *, count, width, frozen):
+        self.torch, self.count = torch, count
+        self.layers = torch.nn.ModuleDict()
+        for name, group in variables["params"].items():
+            if "kernel" in group:
+                side, _, before, after = group["kernel"].shape
+                conv = torch.nn.Conv2d(before, after, side, padding=side // 2)
+                self.layers[name] = conv
+            elif "slope" in group:
+                self.layers[name] = torch.nn.PReLU(width)
+            else:
+                self.layers[name] = torch.nn.BatchNorm2d(width).train(not frozen)
+        self.layers.double()
+        for layer, group in variables["params"].items():
+            for name, value in group.items():
+                self.parameter(layer, name).data = self.tensor(name, value)
+        params = self.layers.parameters()
+        self.sgd = torch.optim.SGD(params, lr=0.1, momentum=0.9)
+
+    def tensor(self, name, value):
+        array = np.asarray(value, np.float64)
+        array = array.transpose(3, 2, 0, 1) if name == "kernel" else array
+        return self.torch.tensor(array)
+
+    def parameter(self, layer, name):
+        return self.layers[layer].bias if name == "bias" else self.layers[layer].weight
+
+    def sr(self, lr):
+        layers = self.layers
+        x = features = layers["head_prelu"](layers["head"](lr))
+        for i in range(self.count):
+            y = layers[f"block_{i}_norm_0"](layers[f"block_{i}_conv_0"](x))
+            y = layers[f"block_{i}_conv_1"](layers[f"block_{i}_prelu"](y))
+            x = x + layers[f"block_{i}_norm_1"](y)
+        x = features + layers["body_norm"](layers["body_out"](x))
+        for i in range(2):
+            x = self.torch.nn.functional.pixel_shuffle(layers[f"up_{i}"](x), 2)
+            x = layers[f"up_{i}_prelu"](x)
+        return (layers["tail"](x) + 1) / 2
+
+    def update(self, batch):
+        """The loss before it."""
+        lr, hr = (self.tensor("", batch[x]).permute(0, 3, 1, 2) for x in ("lr", "hr"))
+        self.sgd.zero_grad()
+        loss = self.torch.mean((self.sr(lr) - hr) ** 2)
+        loss.backward()
+        self.sgd.step()
+        return loss.item()
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_first_updates_are_pytorchs(frozen):
     """Losses, parameters and statistics, from the same weights and images."""
@@ -120,60 +173,19 @@ def test_the_first_updates_are_pytorchs(frozen):
         "hr": rng.random((3, 24, 28, 3), np.float32),
     }
     variables = net.init(jax.random.key(0), batch["lr"])
-    layers = torch.nn.ModuleDict()
-    for name, group in variables["params"].items():
-        if "kernel" in group:
-            side, _, before, after = group["kernel"].shape
-            layers[name] = torch.nn.Conv2d(before, after, side, padding=side // 2)
-        elif "slope" in group:
-            layers[name] = torch.nn.PReLU(width)
-        else:
-            layers[name] = torch.nn.BatchNorm2d(width).train(not frozen)
-    layers.double()
-
-    def theirs(name, value):
-        array = np.asarray(value, np.float64)
-        array = array.transpose(3, 2, 0, 1) if name == "kernel" else array
-        return torch.tensor(array)
-
-    def parameter(layer, name):
-        return layers[layer].bias if name == "bias" else layers[layer].weight
-
-    def images(name):
-        return theirs("", batch[name]).permute(0, 3, 1, 2)
-
-    def sr():
-        x = features = layers["head_prelu"](layers["head"](images("lr")))
-        for i in range(count):
-            y = layers[f"block_{i}_norm_0"](layers[f"block_{i}_conv_0"](x))
-            y = layers[f"block_{i}_conv_1"](layers[f"block_{i}_prelu"](y))
-            x = x + layers[f"block_{i}_norm_1"](y)
-        x = features + layers["body_norm"](layers["body_out"](x))
-        for i in range(2):
-            x = torch.nn.functional.pixel_shuffle(layers[f"up_{i}"](x), 2)
-            x = layers[f"up_{i}_prelu"](x)
-        return (layers["tail"](x) + 1) / 2
-
-    for layer, group in variables["params"].items():
-        for name, value in group.items():
-            parameter(layer, name).data = theirs(name, value)
-    sgd = torch.optim.SGD(layers.parameters(), lr=0.1, momentum=0.9)
+    theirs = Peer(torch, variables, count=count, width=width, frozen=frozen)
     tx = optim.sgd(optax.constant_schedule(0.1), momentum=0.9)
     update = jax.jit(step.make_train_step(objectives.supervised(net, losses.mse), tx))
     state = step.init_state(variables, tx)
     for _ in range(3):
         state, found = update(state, batch)
-        sgd.zero_grad()
-        loss = torch.mean((sr() - images("hr")) ** 2)
-        loss.backward()
-        sgd.step()
-        np.testing.assert_allclose(found["loss"], loss.item(), rtol=1e-5)
+        np.testing.assert_allclose(found["loss"], theirs.update(batch), rtol=1e-5)
     for layer, group in state.params.items():
         for name, value in group.items():
-            expected = parameter(layer, name).detach()
-            np.testing.assert_allclose(theirs(name, value), expected, atol=1e-5)
+            expected = theirs.parameter(layer, name).detach()
+            np.testing.assert_allclose(theirs.tensor(name, value), expected, atol=1e-5)
     for layer, group in state.batch_stats.items():
-        norm, seen = layers[layer], 3 * 6 * 7
+        norm, seen = theirs.layers[layer], 3 * 6 * 7
         np.testing.assert_allclose(group["mean"], norm.running_mean, atol=1e-4)
         # PyTorch's variance is the unbiased one.
         first, part = 0.9**3, 1 if frozen else seen / (seen - 1)
