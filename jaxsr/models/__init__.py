@@ -1,9 +1,9 @@
 """The networks, one file each, and the table of their names, papers and variants.
 
-A network is a Flax module whose class says, as `input`, what it takes: "interpolated"
-(the bicubic-enlarged image, any scale) or "low" (the low-resolution image, enlarged by
-its field `scale`); and whose property `halo` says how many input pixels on each side
-one output pixel depends on.
+A network is a Flax module. Its class attribute `input` is "interpolated" (it takes the
+bicubic-enlarged image, at any scale) or "low" (it takes the low-resolution image and
+upscales it by its field `scale`). Its property `halo` is the number of input pixels on
+each side that one output pixel depends on.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ def make(name: str, **fields) -> nn.Module:
 
 
 def made(cls: type[nn.Module], name: str, fields: dict) -> nn.Module:
-    """The module of a class; a ValueError names a field that cannot be meant."""
+    """The module of a class; an invalid field raises a ValueError."""
     known = fields_of(cls)
     if unknown := sorted(set(fields) - set(known)):
         raise ValueError(f"{name} has the fields {sorted(known)}; got {unknown}.")
@@ -55,7 +55,7 @@ def made(cls: type[nn.Module], name: str, fields: dict) -> nn.Module:
 
 
 def _kind(key: str, type_: type) -> checks.Kind:
-    """What a field of this name and annotation may hold."""
+    """The allowed values of a field with this name and annotation."""
     if typing.get_origin(type_) is tuple:
         return checks.several(_kind(key, typing.get_args(type_)[0]), least=1)
     if isinstance(type_, types.UnionType):
@@ -66,7 +66,7 @@ def _kind(key: str, type_: type) -> checks.Kind:
 
 
 def check_precision(name: str) -> None:
-    """Raises a ValueError where it is no key of `PRECISIONS`."""
+    """Raises a ValueError unless it is a key of `PRECISIONS`."""
     if name not in PRECISIONS:
         raise ValueError(
             f"precision must be one of {sorted(PRECISIONS)}; got {name!r}."
@@ -96,10 +96,10 @@ def is_multiscale(net: nn.Module | type[nn.Module]) -> bool:
 
 
 def static_arguments(net: nn.Module, scale: int | None) -> dict:
-    """What a call of the network needs besides its image, at one of its scales.
+    """The arguments of a network's call besides its image, at one of its scales.
 
     Raises:
-        ValueError: where the network has several scales, and this is none of them.
+        ValueError: if the network has several scales, and not this one.
     """
     if not is_multiscale(net):
         return {}

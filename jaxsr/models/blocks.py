@@ -73,7 +73,7 @@ Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
 
 
 class PReLU(nn.Module):
-    """x where it is positive, elsewhere x times its channel's slope, 0.25 at first."""
+    """PReLU: x where positive, else x times its channel's slope, initially 0.25."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -126,7 +126,7 @@ def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
 
 
 def pixel_unshuffle(images: jax.Array, factor: int) -> jax.Array:
-    """The x [B, h, w, C*factor*factor] of which `pixel_shuffle` makes these images."""
+    """The inverse of `pixel_shuffle`: x [B, h, w, C*factor*factor] of images."""
     return einops.rearrange(
         images, "b (h i) (w j) c -> b h w (c i j)", i=factor, j=factor
     )

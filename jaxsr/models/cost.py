@@ -19,7 +19,7 @@ from jaxsr.models import blocks
 
 
 class Cost(NamedTuple):
-    """What a network takes, whatever its weights."""
+    """The cost of a network."""
 
     parameters: int  # biases, slopes and normalisation included
     multiply_adds: int  # of its convolutions, for one image
@@ -77,7 +77,7 @@ def by_scale(net: nn.Module, channels: int) -> dict[int | None, Cost]:
 
 
 def facts(net: nn.Module, channels: int) -> dict:
-    """What a table of networks shows of one, as JSON values.
+    """The facts that a table of networks shows, as JSON values.
 
     "parameters", "halo", "input", and "multiply_adds" for 1280x720 pixels by scale, ""
     where the network has one or any.
@@ -92,7 +92,7 @@ def facts(net: nn.Module, channels: int) -> dict:
 
 
 def listed(name: str) -> dict:
-    """What `FILE` holds of a network: its defaults and its variants."""
+    """The entry of a network in `FILE`: its defaults and its variants."""
     entry = models.NETWORKS[name]
     variants = [
         {"fields": fields}

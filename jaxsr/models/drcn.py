@@ -79,7 +79,7 @@ class DRCN(nn.Module):
 
 
 def identity(rng: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """The kernel [h, w, C, C] of odd sides of a convolution that changes nothing."""
+    """The kernel [h, w, C, C], of odd sides, of an identity convolution."""
     del rng
     height, width, *channels = shape
     kernel = jnp.zeros(shape, dtype)

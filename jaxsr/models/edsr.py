@@ -66,7 +66,7 @@ def shift(images: jax.Array, mean: tuple[float, ...]) -> jax.Array:
 
 
 def unshift(x: jax.Array, mean: tuple[float, ...]) -> jax.Array:
-    """The images in [0, 1] that `shift` made x of."""
+    """The inverse of `shift`: images in [0, 1]."""
     return x / 255 + means(mean, x.shape[-1])
 
 

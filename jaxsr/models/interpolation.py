@@ -7,7 +7,7 @@ from jaxsr import image
 
 
 class Bicubic(nn.Module):
-    """Gives back the bicubic-enlarged image that it is given."""
+    """Returns the bicubic-enlarged image, its input, unchanged."""
 
     input = "interpolated"
     halo = 0

@@ -96,7 +96,7 @@ class SRResNet(nn.Module):
 
 
 def from_edsr(net: edsr.EDSR, variables: dict) -> dict:
-    """The variables of the SRResNet that computes what an EDSR does.
+    """The variables of the SRResNet that computes the same as an EDSR.
 
     A 3x3 kernel is the middle of a 9x9 one, a PReLU of slope 0 or 1 is a ReLU or
     nothing, and statistics of mean 0 and variance 1 leave things as they are. So it
