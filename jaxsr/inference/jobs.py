@@ -30,10 +30,10 @@ class Failure(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What became of the inputs."""
+    """The results for all inputs."""
 
     done: list[pathlib.Path]  # the files written
-    skipped: list[pathlib.Path]  # those that were there before
+    skipped: list[pathlib.Path]  # existing outputs
     failed: list[Failure]
 
 
@@ -53,17 +53,17 @@ def upscale_files(
     max_megapixels: float | None = None,
     **options,
 ) -> Summary:
-    """Upscales files, and the images in folders and below; a bad one stops no other.
+    """Upscales files, and the images in folders and below; a failure affects one image.
 
-    Writes photo_x2.5.png for photo.jpg, each file whole or not at all. EXIF orientation
+    Writes photo_x2.5.png for photo.jpg, atomically. EXIF orientation
     is applied; colour profile, EXIF, XMP and resolution are carried over where the
     format can hold them. While one image is upscaled the next is read and the last one
     written.
 
     Args:
         inputs: files, folders and patterns like "photos/**/*.jpg". Links to folders are
-            not followed, hidden ones passed over. So are the results of earlier runs,
-            recognised by name and size; a line counts them.
+            not followed. Hidden files are skipped, and so are results of earlier runs,
+            recognised by name and size; their number is logged.
         output: a file, for one input; or a folder, in which the structure below the
             input folders, or below the fixed part of a pattern, is kept; or None for a
             place beside each input.
@@ -72,9 +72,9 @@ def upscale_files(
         size: (height, width) instead of a scale: each image becomes as large as fits
             inside, its proportions kept. One that is larger fails.
         suffix: a key of `writing.FORMATS`, of the files to write.
-        existing: what to do where the file to write is there: "error" (that input
+        existing: what to do if the output exists: "error" (that input
             fails), "overwrite" or "skip".
-        dry_run: say what would be done, by the headers of the files, and write nothing.
+        dry_run: print what would be done, from the files' headers; write nothing.
         quality: as in `upscale.upscale`.
         data_range: as in `upscale.upscale`.
         level: of the quality of JPEG and WebP, 1 to 100 (95).
@@ -82,9 +82,8 @@ def upscale_files(
         **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
 
     Raises:
-        ValueError: before anything is written, for an argument that cannot be meant.
-            Two inputs that would be written to one file, or one over an input, fail
-            alone.
+        ValueError: before anything is written, for an invalid argument. Two inputs with
+            the same output, or an output that is an input, are failures of these alone.
     """
     if size is None:
         upscale.check_scale(scale)

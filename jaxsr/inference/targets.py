@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def pairs(
     inputs, output, ending, suffix, level, fail
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """Yields (source, target) of each image whose target no other image has."""
+    """Yields (source, target) of each image with a target of its own."""
     output = None if output is None else pathlib.Path(output)
     found = _find(inputs, output, fail)
     kinds = PIL.Image.registered_extensions()
@@ -137,9 +137,9 @@ def _originals(
 
 
 def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
-    """Whether an image has the name and the size of what is made of another here.
+    """Whether an image has the name and size of an upscaled copy of another here.
 
-    The name alone counts where a size cannot be read.
+    If a size cannot be read, only the name is compared.
     """
     name = MADE.fullmatch(path.stem)
     for original in stems.get(path.with_name(name[1]), ()) if name else ():

@@ -106,7 +106,7 @@ def make_forward(
 
 
 def make_ensemble(forward: Callable) -> Callable:
-    """The mean of what `forward` makes of the eight flips and rotations of x, undone.
+    """The mean of `forward` over the eight flips and rotations of x, each undone.
 
     The geometric self-ensemble: Timofte, Rothe and Van Gool, CVPR 2016; Lim et al.,
     CVPRW 2017, section 3.4. Nothing is rounded or clipped before the mean.

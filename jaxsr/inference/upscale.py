@@ -35,8 +35,8 @@ def upscale(
 ) -> np.ndarray | PIL.Image.Image | jax.Array:
     """The image, sides `scale` times as long, rounded up; of the same kind and dtype.
 
-    A network of Y enlarges Y; Cb, Cr and alpha are enlarged by bicubic. One of YCbCr
-    enlarges all three. Gray is enlarged as RGB of three equal channels: it is mapped to
+    A network of Y upscales Y; Cb, Cr and alpha are enlarged by bicubic. One of YCbCr
+    upscales all three. Gray is upscaled as RGB of three equal channels: it is mapped to
     16..235 and back for networks of Y and YCbCr, and is the mean of what a network of
     RGB makes. A scale that a network lacks is its next larger one reduced by bicubic,
     or its largest enlarged.
@@ -48,13 +48,13 @@ def upscale(
         scale: >= 1, fractions too.
         model: a model, or what `weights.load` takes; `AUTO` is the shipped one that
             `cards.choose` names.
-        quality: what "auto" may take, as in `cards.choose`.
+        quality: limits the cost of "auto", as in `cards.choose`.
         data_range: the value of white in colours of uint16, as 4095; by default, that
             of `depth.data_range`. The result has it too. Alpha keeps its own.
         **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
 
     Raises:
-        ValueError: also where the network gives NaN or infinity.
+        ValueError: also if the network's output is not finite.
     """
     check_scale(scale)
     model = choose(model, scale, quality)
@@ -105,7 +105,7 @@ def make_upscaler(
 
 
 def check_scale(scale: float) -> None:
-    """Raises a ValueError where it is no scale to enlarge by."""
+    """Raises a ValueError for an invalid scale."""
     if not (scale >= 1 and math.isfinite(scale)):
         raise ValueError(f"scale must be a number of at least 1; got {scale}.")
 
@@ -132,7 +132,7 @@ def way(model: weights.Model, scale: float) -> str:
 
 
 def _pixels(array: np.ndarray) -> np.ndarray:
-    """The array as [H, W, C], of what can be upscaled."""
+    """The array as [H, W, C]; raises an error if it cannot be upscaled."""
     pixels = array[..., None] if array.ndim == 2 else array
     if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > 4:
         raise ValueError(
@@ -153,7 +153,7 @@ def _pixels(array: np.ndarray) -> np.ndarray:
 
 
 def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
-    """What stands for 1 in each channel of pixels [H, W, C]."""
+    """The value of 1 in each channel of pixels [H, W, C]."""
     if pixels.dtype.kind != "u":
         return np.ones(pixels.shape[-1], np.float32)
     colours = depth.without_alpha(pixels)
@@ -196,7 +196,7 @@ class _Bicubic:
         return x
 
     def support(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first and last pixel, ascending, that each resized pixel is made of."""
+        """The first and last source pixel, ascending, of each resized pixel."""
         matrix = self.axes[axis]
         first = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1])
         last = np.maximum.reduceat(matrix.indices, matrix.indptr[:-1])
