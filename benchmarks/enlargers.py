@@ -1,6 +1,6 @@
-"""Ways of enlarging a photograph x2, from file to file.
+"""Programs that upscale a photograph x2, from file to file.
 
-Each imports what it needs only when it is made, for its start-up is measured.
+Each imports its packages when it is created, since start-up is measured.
 """
 
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def make_pytorch(model: str, *, tiled: bool) -> Callable:
 
 
 def make_opencv(model: str) -> Callable:
-    """OpenCV's bicubic resize: no network, the floor."""
+    """OpenCV's bicubic resize, the lower bound without a network."""
     import cv2
 
     def enlarge(source, target):

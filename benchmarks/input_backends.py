@@ -1,4 +1,4 @@
-"""What input costs the training step: python benchmarks/input_backends.py"""
+"""The cost of the input pipeline in training: python benchmarks/input_backends.py"""
 
 import argparse
 import itertools

@@ -1,4 +1,4 @@
-"""Peak memory of enlarging 100 megapixels x2, from file to file: memory.py
+"""Peak memory of upscaling 100 megapixels x2, from file to file: memory.py
 
 Each run is the command `jaxsr upscale` in a fresh process.
 """

@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders measured in turn, medians, a Markdown table.
+"""Shared by the benchmarks: measuring in turn, medians, Markdown tables.
 
 Imports nothing heavy: upscaling.py measures the memory of processes started from here.
 """
@@ -17,7 +17,7 @@ def interleave(
 ) -> dict[str, list]:
     """What each contender returned, called in turn, A B A B.
 
-    So whatever else slows the machine slows all of them. With `warm_up` an uncounted
+    Other load on the machine then slows all of them alike. With `warm_up` an uncounted
     round comes first.
     """
     results = {name: [] for name in contenders}

@@ -1,4 +1,4 @@
-"""What lower precision costs in dB and brings in speed: python benchmarks/precision.py
+"""Loss in dB and gain in speed of lower precision: python benchmarks/precision.py
 
 Models are scored on a benchmark set with their activations in each precision, and with
 their weights rounded to float16. Speed is that of the compiled network on a full tile.

@@ -1,6 +1,6 @@
-"""Enlarging photographs from file to file: python benchmarks/upscaling.py
+"""Upscaling photographs from file to file: python benchmarks/upscaling.py
 
-Everything is measured in fresh processes, for the sake of start-up and peak memory.
+Everything is measured in fresh processes, to include start-up and peak memory.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def fresh(function: Callable, *args):
 
 
 def prepare(folder: str, photo: str | None, small: dict) -> None:
-    """Writes photographs, and models of random weights, whose values cost no time."""
+    """Writes photographs, and models of random weights, as fast as trained ones."""
     import jax
     import jax.numpy as jnp
     import PIL.Image
