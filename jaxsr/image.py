@@ -204,7 +204,7 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
             instead, as the texts of SRCNN and ESPCN say; 0 for the bicubic.
     """
     height, width = hr.shape[-3:-1]
-    if scale != int(scale):
+    if scale % 1:
         if blur:
             raise ValueError(f"blur is for integer scales; got scale={scale}.")
         return resize(hr, size=resized_size((height, width), 1 / scale))
@@ -213,7 +213,6 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
             f"height and width must be multiples of scale={scale}; got "
             f"{height}x{width}. Use image.modcrop first."
         )
-    scale = int(scale)
     if blur:
         start = scale // 2
         return gaussian_blur(hr, blur)[..., start::scale, start::scale, :]
@@ -226,18 +225,14 @@ def enlarge(lr: Array, scale: int) -> Array:
 
 
 def modcrop(images: Array, scale: float) -> Array:
-    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`.
-
-    Not cropped at a fractional scale.
-    """
+    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`."""
     height, width = images.shape[-3:-1]
     if min(height, width) < scale:
         raise ValueError(
             f"both sides must be at least scale={scale}; got {height}x{width}."
         )
-    if scale != int(scale):
+    if scale % 1:
         return images
-    scale = int(scale)
     return images[..., : height - height % scale, : width - width % scale, :]
 
 
@@ -253,16 +248,10 @@ def shave(images: Array, border: int) -> Array:
 
 
 # MATLAB's rgb2ycbcr (ITU-R BT.601, studio swing), for RGB and YCbCr in [0, 1].
-YCBCR_MATRIX = (
-    np.array(
-        [
-            [65.481, 128.553, 24.966],
-            [-37.797, -74.203, 112.0],
-            [112.0, -93.786, -18.214],
-        ]
-    )
-    / 255
+YCBCR_MATRIX = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 )
+YCBCR_MATRIX /= 255
 YCBCR_OFFSET = np.array([16, 128, 128]) / 255
 RGB_MATRIX = np.linalg.inv(YCBCR_MATRIX)
 
