@@ -101,7 +101,7 @@ def scale_by_name(
         result = jax.tree.map_with_path(scaled, updates)
         for name, _ in rates:
             if not any(fits(name, path) for path in seen):
-                raise ValueError(f"rates may name parts of {seen}; got {name!r}.")
+                raise ValueError(f"rates must name parts of {seen}; got {name!r}.")
         return result
 
     return optax.stateless(update)

@@ -55,7 +55,7 @@ def test_prelu_has_a_slope_for_each_channel():
     np.testing.assert_array_equal(net.apply(variables, x), [[-2, 4, 0]])
 
 
-def test_a_convolution_whose_kernel_gradient_is_made_in_parts_is_lax_own():
+def test_a_convolution_with_a_kernel_gradient_in_parts_equals_that_of_lax():
     rng = np.random.default_rng(0)
     x, dx = (jnp.asarray(rng.normal(size=(5, 9, 8, 12)), jnp.float32) for _ in "ab")
     kernel, dk = (

@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_used(
     assert_same(checkpoint.restore(manager, state_at(0)), state_at(1))
 
 
-def test_where_none_is_whole_the_run_does_not_start_anew_in_silence(tmp_path):
+def test_a_run_with_only_damaged_checkpoints_does_not_start_again(tmp_path):
     saved(tmp_path, 1, 2).close()
     for number in (1, 2):
         cut_a_file(tmp_path, number)

@@ -237,7 +237,9 @@ def test_report_compares_runs(shipped, tmp_path, capsys):
     assert "run directories" in capsys.readouterr().err
 
 
-def test_runs_of_one_last_name_are_told_apart(shipped, tmp_path, monkeypatch, capsys):
+def test_runs_with_the_same_last_name_are_distinguished(
+    shipped, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     for seed, psnr in (("s1", 30.0), ("s2", 31.0)):
         model = weights.load("vdsr")
@@ -416,7 +418,7 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
         (["prepare", "weights/none"], "weights/vdsr.*got .weights/none"),
     ],
 )
-def test_errors_are_one_line_with_the_way_out(
+def test_errors_are_one_line_that_says_what_to_do(
     tmp_path, monkeypatch, capsys, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
@@ -459,7 +461,7 @@ def test_models_needs_no_jax_and_no_reader_to_its_end():
         assert run.stderr.read() == b"" and run.wait(60) == 0
 
 
-def test_the_version_is_told(capsys):
+def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as left:
         cli.main(["--version"])
     assert left.value.code == 0

@@ -207,7 +207,7 @@ def test_a_state_dict_computes_here_what_it_does_in_pytorch(
 
 
 @pytest.mark.parametrize("name", ["edsr", "mdsr"])
-def test_a_network_of_images_up_to_one_is_told_by_its_mean(tmp_path, torch, name):
+def test_a_network_of_images_in_0_to_1_is_recognised_by_its_mean(tmp_path, torch, name):
     """EDSR-PyTorch's option --rgb_range 1, as many ports have it."""
     rng = np.random.default_rng(0)
     tensors = random_tensors(torch_layers(name, 2), rng)

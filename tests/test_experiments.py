@@ -230,7 +230,7 @@ def test_an_update_of_ms_lapsrn_is_of_thirds_at_each_scale():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_papers_images_have_room_for_patches(name):
+def test_the_papers_images_are_large_enough_for_patches(name):
     config = importlib.import_module(f"experiments.{name}").get_config().to_dict()
     whole, _ = open_set(config["data"]["name"]), open_set(config["validation"]["name"])
     data = config["data"] | {"strict": True}
@@ -244,7 +244,7 @@ def test_the_papers_images_have_room_for_patches(name):
     assert len(validation.names) == (3 if name == "quickstart" else 20)
 
 
-def test_images_without_room_for_a_patch_are_named_and_not_trained_on(tmp_path, capsys):
+def test_images_too_small_for_a_patch_are_listed_and_not_trained_on(tmp_path, capsys):
     config = importlib.import_module("experiments.vdsr").get_config().to_dict()
     for side in (3, 41, 44, 60):
         PIL.Image.new("L", (80, side)).save(tmp_path / f"{side}.png")

@@ -432,5 +432,5 @@ def test_a_network_of_interpolated_images_is_scored_at_a_fractional_scale(folder
     low = weights.Model(
         small, small.init(jax.random.key(0), jnp.zeros([1, 8, 8, 1])), card
     )
-    with pytest.raises(ValueError, match="enlarges by 2, not 2.5"):
+    with pytest.raises(ValueError, match="upscales by 2, not 2.5"):
         next(iter(protocol.evaluate(low, source, [2.5])))

@@ -123,7 +123,7 @@ def _restore(model, pixels, scale, **options):
     branch = models.static_arguments(net, scale).get("scale")
     if net.input == "low" and tiling.enlargement(net, branch) != scale:
         raise ValueError(
-            f"{model.card['network']} enlarges by {net.scale}, not {scale}."
+            f"{model.card['network']} upscales by {net.scale}, not {scale}."
         )
     return tiling.apply(net, model.variables, x, scale=branch, **options), hr
 

@@ -39,7 +39,7 @@ class Discriminator(nn.Module):
         if min(images.shape[1:3]) < LEAST:
             raise ValueError(
                 f"the discriminator needs {LEAST}x{LEAST} pixels or more; got "
-                f"{images.shape[1]}x{images.shape[2]}. Take larger patches."
+                f"{images.shape[1]}x{images.shape[2]}. Use larger patches."
             )
         init = nn.initializers.glorot_uniform()
         x = 2 * images.astype(self.dtype) - 1
