@@ -41,7 +41,7 @@ def reproduce(
         DataNotFound, FetchError: if an image set is missing and cannot be downloaded.
         SystemExit: as `loop.train` raises it after a signal.
     """
-    study = studies.load(name)
+    study, name = studies.load(name), pathlib.Path(name).stem
     jobs = plan(study, workdir, budget=budget, seeds=seeds)
     devices.use_cores(math.gcd(*(job.config["data"]["batch"] for job in jobs)))
     for job in jobs:
@@ -56,7 +56,8 @@ def reproduce(
             title = f"{job.variant}, seed {job.seed} ({i + 1} of {len(jobs)})"
             logger.info("\n== %s: %s ==", name, title)
             complete &= run(study, job)
-        outcome.write(study, name, jobs, bicubic, workdir, budget)
+            outcome.write(study, name, jobs, bicubic, workdir, budget)
+    outcome.write(study, name, jobs, bicubic, workdir, budget)
     return complete
 
 
@@ -122,7 +123,12 @@ def claim(
         workdir.mkdir(parents=True, exist_ok=True)
         files.write_text(path, json.dumps(own, indent=1) + "\n")
         return
-    theirs = json.loads(path.read_text())
+    try:
+        theirs = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged: {error}. Give another --workdir."
+        ) from error
     for key in ("study", "budget", "settings", "variants"):
         if own[key] != theirs[key]:
             raise ValueError(
