@@ -1,6 +1,6 @@
 """DRCN, figures 6 and 7: recursions, supervision of all of them, and the skip."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 DEPTHS = {f"{depth} recursions": depth for depth in (1, 6, 11, 16)}
 
@@ -10,13 +10,7 @@ STUDY = study.Study(
     settings={
         "epochs": 60.0,
         "objective": {"name": "recursive", "updates": 2940},
-        "optim": {
-            "name": "sgd",
-            "momentum": 0.9,
-            "weight_decay": 1e-4,
-            "clip": "norm",
-            "theta": 0.01,
-        },
+        "optim": recipes.CLIPPED_SGD,
         "schedule": {
             "name": "step",
             "learning_rate": 0.01,

@@ -1,16 +1,9 @@
 """DRRN, figure 4: recursive blocks B and residual units U."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 DRRN = {
-    "optim": {
-        "name": "sgd",
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "clip": "norm",
-        "theta": 0.01,
-        "rates": (("bias", 0.1),),
-    },
+    "optim": recipes.CLIPPED_SGD | {"rates": (("bias", 0.1),)},
     "schedule": {"name": "step", "learning_rate": 0.1, "factor": 0.5, "every": 10.0},
     "epochs": 50.0,
     "data.backend": "device",

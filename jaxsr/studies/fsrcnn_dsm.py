@@ -1,18 +1,10 @@
 """FSRCNN, table 1: its three sizes."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 # Not the paper's recipe, which takes days: Adam on L1 along a cosine.
-FAST = {
-    "loss": "l1",
-    "schedule": {"name": "cosine", "learning_rate": 2e-3, "warmup": 2.0},
-    "ema_decay": 0.999,
-    "epochs": 200.0,
+FAST = recipes.fast(2e-3, 200.0) | {
     "data.name": "291",
-    "data.backend": "device",
-    "data.plan": "random",
-    "data.epoch": 100,
-    "data.batch": 8,
     "data.patch": 32,
 }
 NOTES = "Our faster recipe, 20,000 updates with Adam at full length on 291 images"

@@ -1,6 +1,6 @@
 """SRCNN, section 4.1: 91 images against many more."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 from jaxsr.studies import srcnn_filters
 
 STUDY = study.Study(
@@ -9,7 +9,7 @@ STUDY = study.Study(
     settings=srcnn_filters.SRCNN,
     variants={
         "91 images": {"data.name": "T91"},
-        "all images": {"data.name": "T91+BSD200+BSD180+General100+OpenPhotos"},
+        "all images": {"data.name": recipes.ALL_IMAGES},
     },
     measure=measures.psnr("Set5", "Set14"),
     draw=drawing.dots("Set5 x3", "Set14 x3"),

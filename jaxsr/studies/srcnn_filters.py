@@ -1,19 +1,11 @@
 """SRCNN, section 4.3.2: the size of the filters."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 # Not the paper's recipe, which takes weeks: Adam on L1 from the identity.
-SRCNN = {
+SRCNN = recipes.fast(1e-3, 200.0) | {
     "network": {"name": "srcnn", "identity": True},
-    "loss": "l1",
-    "schedule": {"name": "cosine", "learning_rate": 1e-3, "warmup": 2.0},
-    "ema_decay": 0.999,
-    "epochs": 200.0,
     "data.name": "T91",
-    "data.backend": "device",
-    "data.plan": "random",
-    "data.epoch": 100,
-    "data.batch": 8,
     "data.patch": 48,
     "data.scales": (3,),
 }

@@ -1,6 +1,6 @@
 """SRDenseNet, table 1: the features that the deconvolutions take."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 FEATURES = {"H": "h", "HL": "hl", "All": "all"}
 
@@ -16,7 +16,7 @@ STUDY = study.Study(
             "factor": 0.1,
             "every": 30.0,
         },
-        "data.name": "T91+BSD200+BSD180+General100+OpenPhotos",
+        "data.name": recipes.ALL_IMAGES,
         "data.backend": "device",
         "data.scales": (4,),
         "data.patch": 25,

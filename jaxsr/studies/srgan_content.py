@@ -1,6 +1,6 @@
 """SRGAN, table 1: content losses, with and without the adversary."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 START = {"start": "SRResNet, MSE"}
 ADVERSARY = {"objective": {"name": "adversarial", "weight": 1e-3}}
@@ -21,7 +21,7 @@ STUDY = study.Study(
             "factor": 0.1,
             "every": 100.0,
         },
-        "data.name": "T91+BSD200+BSD180+General100+OpenPhotos",
+        "data.name": recipes.ALL_IMAGES,
         "data.backend": "device",
         "data.plan": "random",
         "data.epoch": 1000,

@@ -1,19 +1,11 @@
 """SRResNet, figure of the depth study: blocks, PSNR and seconds."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 # The repaired recipe: L1, a cosine and flips, which the paper's has not.
-SRRESNET = {
+SRRESNET = recipes.fast(4e-4, 60.0) | {
     "color": "rgb",
-    "loss": "l1",
-    "schedule": {"name": "cosine", "learning_rate": 4e-4, "warmup": 2.0},
-    "ema_decay": 0.999,
-    "epochs": 60.0,
-    "data.name": "T91+BSD200+BSD180+General100+OpenPhotos",
-    "data.backend": "device",
-    "data.plan": "random",
-    "data.epoch": 100,
-    "data.batch": 8,
+    "data.name": recipes.ALL_IMAGES,
     "data.patch": 24,
     "data.scales": (4,),
 }

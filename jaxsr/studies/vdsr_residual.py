@@ -1,15 +1,9 @@
 """VDSR, table 1 and figure 4: residual against plain learning at three rates."""
 
-from jaxsr.reproduction import drawing, measures, study
+from jaxsr.reproduction import drawing, measures, recipes, study
 
 VDSR = {
-    "optim": {
-        "name": "sgd",
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "clip": "norm",
-        "theta": 0.01,
-    },
+    "optim": recipes.CLIPPED_SGD,
     "schedule": {"name": "step", "learning_rate": 0.1, "factor": 0.1, "every": 20.0},
     "data.name": "T91",
 }
