@@ -85,7 +85,7 @@ def make_pytorch(model: str, *, tiled: bool) -> Callable:
 
 
 def make_opencv(model: str) -> Callable:
-    """OpenCV's bicubic resize, the lower bound without a network."""
+    """OpenCV's bicubic resize, without a network: a bound on the speed."""
     import cv2
 
     def enlarge(source, target):

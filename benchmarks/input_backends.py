@@ -42,7 +42,7 @@ def make_contenders(
 
 
 def patches_per_second(feed: patches.Feed, batch: int) -> tuple[list, list]:
-    """What a feed alone delivers to the device, from its start and when it is warm."""
+    """What a feed delivers without updates: from its start, and when it is warm."""
     cut, data = jax.jit(feed.cut), jax.device_put(feed.data)
     stream = feed.inputs(0, 10**9)
 
@@ -60,12 +60,14 @@ def patches_per_second(feed: patches.Feed, batch: int) -> tuple[list, list]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch", type=int, help="16 on a CPU, else 64")
+    parser.add_argument("--batch", type=int, help="patches; 16 on a CPU, else 64")
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument(
-        "--updates", type=int, default=32, help="a dispatch; 1 on a CPU"
+        "--updates", type=int, default=32, help="updates per dispatch; 1 on a CPU"
     )
-    parser.add_argument("--dispatches", type=int, default=2, help="in a measurement")
+    parser.add_argument(
+        "--dispatches", type=int, default=2, help="updates per measurement"
+    )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--data", default="samples", help="an image set")
     args = parser.parse_args()

@@ -294,7 +294,7 @@ def make_net(config: dict) -> nn.Module:
 def make_run(
     config: dict, batch: dict, updates: int, device: str
 ) -> Callable[[], None]:
-    """What makes that many updates, all on this batch, and waits for them.
+    """A function that makes that many updates, all on this batch, and waits for them.
 
     The batch lies on the device, where the network is compiled unless that is a CPU;
     both are channels_last.

@@ -24,7 +24,7 @@ def psnr(model: weights.Model, source: sources.Source, precision: str) -> dict:
 
 
 def make_runs(model: weights.Model, scale: int, side: int) -> dict:
-    """Precision -> what takes one tile of that many output pixels a side through it."""
+    """Precision -> a function that runs one tile of that many output pixels a side."""
     branch = models.static_arguments(model.net, scale).get("scale")
     side //= tiling.enlargement(model.net, branch)
     channels = image.channels(model.card["color"])

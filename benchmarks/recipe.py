@@ -78,7 +78,7 @@ def make_update(
 
 
 def make_run(config: dict, updates: int) -> tuple[Callable[[], None], dict]:
-    """What makes that many updates and waits for them; and the first batch."""
+    """A function that makes that many updates and waits; and the first batch."""
     update, put, state, data, feed = make_update(config)
     stream = feed.inputs(0, 10**9)
     batch = jax.device_get(jax.jit(feed.cut)(feed.data, next(feed.inputs(0, 1))))

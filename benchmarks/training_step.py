@@ -17,7 +17,7 @@ def main():
     parser.add_argument("--depth", type=int, default=20)
     parser.add_argument("--precision", choices=models.PRECISIONS, default="float32")
     parser.add_argument(
-        "--updates", type=int, default=32, help="a dispatch; 1 on a CPU"
+        "--updates", type=int, default=32, help="updates per dispatch; 1 on a CPU"
     )
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--data", default="samples", help="an image set")

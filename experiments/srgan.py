@@ -3,7 +3,8 @@
     python -m jaxsr.main --config experiments/srgan.py
 
 It starts from the model of experiments/srresnet.py, or of --config.start=FILE;
---config.start="" starts from nothing. 100,000 updates at 1e-4, then 100,000 at 1e-5.
+--config.start="" begins with random weights. 100,000 updates at 1e-4, then 100,000
+at 1e-5.
 Of each pair of updates the discriminator's comes first, which the paper leaves open.
 
 The paper's weight of the adversary, 1e-3, is taken to belong to the mean over the 512

@@ -88,7 +88,7 @@ def read(path: str | os.PathLike) -> dict:
             header = json.loads(file.read(length))
         text = header["__metadata__"]["jaxsr"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is no model file of jaxsr: {error}.") from error
+        raise ValueError(f"{path} is not a jaxsr model file: {error}.") from error
     try:
         return parse(text)
     except ValueError as error:
@@ -149,7 +149,10 @@ def choose(scale: float, quality: str = "balanced") -> str:
         if table
     }
     if not rated:
-        raise FileNotFoundError("no model is shipped: give a model file or a run.")
+        raise FileNotFoundError(
+            "this installation has no shipped models; pass a model file or a run "
+            "directory."
+        )
     budget = max(QUALITIES[quality], min(adds for _, adds in rated.values()))
     able = [name for name, (_, adds) in rated.items() if adds <= budget]
     return max(able, key=lambda name: rated[name][0])

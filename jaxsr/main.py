@@ -28,8 +28,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "By default runs/NAME of the con
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
-    "Join the other hosts first. A TPU pod and Slurm say by themselves who they are; "
-    "elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
+    "Join the other hosts first. TPU pods and Slurm are detected; elsewhere set "
+    "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Print every parameter's statistics.")
 
@@ -95,7 +95,7 @@ def _experiment(argv: list[str]) -> str:
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
-        raise app.UsageError(f"these arguments mean nothing here: {argv[1:]}")
+        raise app.UsageError(f"unknown arguments: {argv[1:]}")
     terminal.make_safe()
     logging.set_verbosity(logging.WARNING)  # Orbax logs too much at INFO
     devices.keep_compiled()

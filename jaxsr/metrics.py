@@ -60,8 +60,8 @@ def ssim(sr: jax.Array, hr: jax.Array, *, border: int) -> jax.Array:
     sr, hr = image.shave(sr, border), image.shave(hr, border)
     if min(sr.shape[1:3]) < 11:
         raise ValueError(
-            "ssim needs 11 pixels of each side inside the border; "
-            f"got {sr.shape[1]}x{sr.shape[2]}."
+            "ssim needs sides of at least 11 pixels inside the border; got "
+            f"{sr.shape[1]}x{sr.shape[2]}."
         )
     offsets = np.arange(11) - 5
     window = np.exp(-(offsets**2) / (2 * 1.5**2))

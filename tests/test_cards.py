@@ -80,7 +80,7 @@ def test_what_cannot_be_chosen_is_answered_clearly(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message):
         cards.choose(2, "x")
     monkeypatch.setattr(cards, "FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match="no model is shipped"):
+    with pytest.raises(FileNotFoundError, match="has no shipped models"):
         cards.choose(2)
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_chosen_is_answered_clearly(tmp_path, monkeypatch):
 )
 def test_a_file_without_a_card_is_named(tmp_path, content):
     (tmp_path / "a.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match="a.safetensors is no model file"):
+    with pytest.raises(ValueError, match="a.safetensors is not a jaxsr model file"):
         cards.read(tmp_path / "a.safetensors")
 
 

@@ -137,7 +137,7 @@ def test_evaluate_prints_lpips_where_asked(
     assert cli.main([*arguments, "--lpips", f"{folder}/0.png"]) == 1
     assert "as LPIPS: the file must end in [" in capsys.readouterr().err
     assert cli.main(["evaluate", "--all", "--lpips"]) == 1
-    assert "--lpips and --precision are for one model" in capsys.readouterr().err
+    assert "--lpips and --precision need a single model" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_report_compares_runs(shipped, tmp_path, capsys):
     pixels = np.asarray(PIL.Image.open(figure).convert("RGB"))
     assert pixels.std() > 10 and min(pixels.shape[:2]) > 200
     assert cli.main(["report", "--curves", str(figure)]) == 1
-    assert "run directories" in capsys.readouterr().err
+    assert "name their directories" in capsys.readouterr().err
 
 
 def test_runs_with_the_same_last_name_are_distinguished(
@@ -353,7 +353,7 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
     assert "2 upscaled, 0 failed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30by40"])
-    assert "as 3840x2160, not '30by40'" in capsys.readouterr().err
+    assert "such as 3840x2160; got '30by40'" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30x40", "--scale", "2"])
 
@@ -406,10 +406,13 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
     [
         (["upscale", "a.png", "--quality-level", "9"], "JPEG and WebP.*not PNG"),
         (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
-        (["evaluate", "--all", "--scales", "2"], "for one model, not for --all"),
-        (["evaluate", "--all", "--save", "a"], "for one model, not for --all"),
-        (["evaluate", "--all", "--half"], "for one model, not for --all"),
-        (["evaluate", "a", "--save", "b", "--precision", "tf32"], "no --precision"),
+        (["evaluate", "--all", "--scales", "2"], "cannot be combined with --all"),
+        (["evaluate", "--all", "--save", "a"], "cannot be combined with --all"),
+        (["evaluate", "--all", "--half"], "cannot be combined with --all"),
+        (
+            ["evaluate", "a", "--save", "b", "--precision", "tf32"],
+            "cannot be combined with --precision",
+        ),
         (["evaluate", "vdsr", "--precision", "half"], "'tf32'.*got 'half'"),
         (["upscale", "a.png", "--scale", "0.5", "--model", "vdsr"], "at least 1"),
         (["evaluate", "vdsr", "--data", "Set6"], "'Set14', 'Set5'.*got 'Set6'"),

@@ -34,7 +34,7 @@ def test_every_default_is_what_it_may_be():
         ("data.scales", (2, "a"), r"data.scales must be a list, each an integer"),
         ("data.scales", (), "1 or more; got"),
         ("data.patch", 0, "data.patch must be an integer from 1 to"),
-        ("data.batch", 10**9, "a batch of 1000000000 patches .* take .* GB"),
+        ("data.batch", 10**9, "a batch of 1000000000 patches .* need .* GB"),
         ("data.name", None, "data.name must be text; got None"),
         ("data.reduced", (1.5,), "data.reduced must be a list, each a number above 0"),
         ("network", 3, "network must be a dictionary"),
@@ -47,7 +47,7 @@ def test_every_default_is_what_it_may_be():
         (
             "network",
             {"name": "vdsr", "depth": 200, "width": 4096},
-            "vdsr's 29897887745 parameters of .* take 478 GB or more",
+            "vdsr's 29897887745 parameters of .* need 478 GB or more",
         ),
         ("network.residual", "no", "vdsr's residual must be True or False; got 'no'"),
         ("network.dtype", "float16", "set precision"),

@@ -128,7 +128,7 @@ def last_state(workdir):
     ],
     ids=[*EXPERIMENTS, "srcnn-rgb", "edsr-y"],
 )
-def test_an_experiment_trains_goes_on_after_a_signal_and_is_used(
+def test_an_experiment_trains_resumes_after_a_signal_and_is_used(
     name, settings, folders, tmp_path, monkeypatch, random_weights
 ):
     monkeypatch.setenv("JAXSR_WEIGHTS", str(random_weights))

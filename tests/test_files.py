@@ -34,7 +34,7 @@ def test_a_place_to_write_is_made(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["", "file/a.json", "closed/a.json"])
-def test_where_nothing_can_be_written_is_told(tmp_path, place):
+def test_where_nothing_can_be_written_is_reported(tmp_path, place):
     (tmp_path / "file").write_text("")
     (tmp_path / "closed").mkdir(mode=stat.S_IREAD | stat.S_IEXEC)
     if place.startswith("closed") and os.getuid() == 0:

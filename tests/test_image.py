@@ -83,7 +83,7 @@ def test_resize_treats_a_batch_as_its_images():
         np.testing.assert_array_equal(batch[1, 2], image.resize(x[1, 2], scale))
 
 
-def test_resize_names_the_way_out_of_wrong_input():
+def test_resize_says_what_to_do_about_wrong_input():
     with pytest.raises(TypeError, match="from_uint"):
         image.resize(np.zeros((4, 4, 1), np.uint8), 2.0)
     with pytest.raises(ValueError, match="bicubic.*'cubic'"):

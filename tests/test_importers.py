@@ -130,7 +130,7 @@ def test_foreign_tensors_are_listed(tmp_path, params):
         importers.import_weights(file, "vdsr")
 
 
-def test_messages_name_the_way_out(tmp_path, params):
+def test_messages_say_what_to_do(tmp_path, params):
     file = tmp_path / "old.caffemodel"
     write_caffemodel(file, params, number=2)
     with pytest.raises(ValueError, match="upgrade_net_proto_binary"):

@@ -328,7 +328,7 @@ def test_a_size_is_the_largest_that_fits_with_the_proportions(tmp_path, size, be
 def test_what_is_larger_than_the_size_fails(tmp_path):
     PIL.Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
     [failure] = run([tmp_path / "a.png"], size=(30, 19)).failed
-    assert "it has 20x10 pixels, more than the 19x30 asked for" in failure.reason
+    assert "it has 20x10 pixels, more than the requested 19x30" in failure.reason
 
 
 def test_patterns_keep_the_structure_below_their_fixed_part(tmp_path):
@@ -474,10 +474,10 @@ def test_folders_take_what_is_an_image_and_name_what_cannot_be_read(tmp_path, ca
     reasons = {failure.source.name: failure.reason for failure in summary.failed}
     assert set(reasons) == {"j.HEIC", "k.dng", "l.jxl"}
     assert "pip install pillow-heif" in reasons["j.HEIC"]
-    assert "Develop it to TIFF or PNG" in reasons["k.dng"]
+    assert "Convert it to TIFF or PNG" in reasons["k.dng"]
 
 
-def test_results_of_earlier_runs_are_told_by_name_and_size(tmp_path, caplog):
+def test_results_of_earlier_runs_are_recognised_by_name_and_size(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     PIL.Image.new("L", (40, 30)).save(tmp_path / "a.png")
     sizes = {
@@ -527,7 +527,7 @@ def test_more_megapixels_can_be_allowed(tmp_path, monkeypatch):
     assert PIL.Image.MAX_IMAGE_PIXELS == 1_000_000
 
 
-def test_the_model_and_the_files_are_told(tmp_path, caplog):
+def test_the_model_and_the_files_are_reported(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     PIL.Image.new("L", (9, 8)).save(tmp_path / "a.png")
     run([tmp_path / "a.png"], model="fsrcnn_x2")
@@ -579,7 +579,7 @@ def test_no_space_left_leaves_no_half_file_and_the_old_one(tmp_path, suffix, dty
         (models.LapSRN(scales=(2, 4)), 3, "LapSRN x4, reduced to x3 by bicubic, on"),
     ],
 )
-def test_the_way_and_the_device_are_said(tmp_path, caplog, net, scale, said):
+def test_the_method_and_the_device_are_logged(tmp_path, caplog, net, scale, said):
     PIL.Image.new("L", (4, 3)).save(tmp_path / "a.png")
     with caplog.at_level(logging.INFO):
         run(
@@ -588,7 +588,9 @@ def test_the_way_and_the_device_are_said(tmp_path, caplog, net, scale, said):
     assert said in caplog.text
 
 
-def test_a_file_of_twelve_bits_is_told_and_another_range_can_be_given(tmp_path, caplog):
+def test_a_file_of_twelve_bits_is_reported_and_another_range_can_be_given(
+    tmp_path, caplog
+):
     caplog.set_level(logging.INFO)
     pixels = make_pixels(9, 8, 3, dtype=np.uint16) // 16
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
@@ -604,7 +606,7 @@ def test_a_file_of_twelve_bits_is_told_and_another_range_can_be_given(tmp_path, 
     assert text in caplog.text
     largest = pixels.max()
     summary = run([tmp_path / "a.tif"], tmp_path / "b.png", data_range=1000)
-    assert f"from their largest, {largest}, to" in summary.failed[0].reason
+    assert f"must be from {largest}, their largest, to" in summary.failed[0].reason
     tifffile.imwrite(tmp_path / "a.tif", pixels * 16, photometric="rgb")
     caplog.clear()
     run([tmp_path / "a.tif"], existing="overwrite")

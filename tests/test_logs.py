@@ -94,7 +94,7 @@ def test_damaged_sums_stop_no_run(tmp_path, caplog, content):
     assert logs.read(tmp_path)[0]["loss"] == pytest.approx(0.45)
 
 
-def test_the_first_updates_are_told_of_and_averages_leave_nothing_out(tmp_path):
+def test_the_first_updates_are_logged_and_averages_leave_nothing_out(tmp_path):
     log = logs.Log(tmp_path, step=0, every=25)
     found = {step: log.update(step, {"loss": step}) for step in range(1, 51)}
     assert {step: x["loss"] for step, x in found.items() if x} == {

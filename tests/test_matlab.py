@@ -62,7 +62,7 @@ def test_foreign_versions_bombs_and_depth_are_refused():
     data = written(x=np.eye(2))
     with pytest.raises(ValueError, match="not of version 5 to 7"):
         matlab.read(b"\0" + data[1:])  # what SciPy takes for version 4
-    with pytest.raises(ValueError, match="cut or has no end"):
+    with pytest.raises(ValueError, match="is truncated"):
         matlab.read(written(True, x=np.zeros(10**6)))
     deep = np.eye(2)
     for _ in range(40):

@@ -171,7 +171,9 @@ def test_the_raw_gradients_of_a_gan_do_not_depend_on_the_number_of_devices(
 
 
 @pytest.mark.parametrize(("deviation", "collapsed"), [(0.02, 1), (0.2, 0)])
-def test_flat_images_are_told_by_the_moments_of_the_whole_batch(deviation, collapsed):
+def test_flat_images_are_detected_by_the_moments_of_the_whole_batch(
+    deviation, collapsed
+):
     """Each device's images are constant; only over devices do they differ."""
     levels = jnp.linspace(-1, 1, 8).reshape(1, 8, 1, 1, 1) * jnp.ones([1, 8, 4, 4, 1])
     inputs = {"lr": deviation * levels, "hr": levels}

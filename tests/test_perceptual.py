@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import GOLDEN, find_weights, open_set
+from skimage import data
 
 from jaxsr import image, losses, perceptual
 from jaxsr.data import sources
@@ -57,6 +58,17 @@ def test_features_are_those_of_keras(pair, vgg19, keras_vgg19, layer):
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * expected.max())
     assert np.linalg.norm(found - expected) < 1e-4 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "mean", "most"),
+    [("conv2_2", 104.756424, 4421.5776), ("conv5_4", 0.64757097, 120.72684)],
+)
+def test_imagenets_features_are_as_computed_once_in_keras(layer, mean, most):
+    vgg19 = features.load_vgg19(find_weights("vgg19/vgg19_conv.npz"))
+    hr = image.from_uint(data.astronaut()[100:228, 180:308])[None]
+    found = perceptual.vgg19_features(vgg19, hr, layer)
+    np.testing.assert_allclose([found.mean(), found.max()], [mean, most], rtol=1e-5)
 
 
 def test_kerass_own_file_is_read(tmp_path, vgg19, keras_vgg19):
@@ -305,7 +317,7 @@ def test_without_weights_the_error_says_how_to_get_them(no_weights, monkeypatch)
         features.load_lpips()
 
 
-def test_without_lpips_a_run_is_told_by_psnr_and_says_so_in_one_line(
+def test_without_lpips_a_run_is_judged_by_psnr_and_says_so_in_one_line(
     no_weights, capsys
 ):
     config = {"validation": {"best_by": "lpips"}, "perceptual": {"lpips": ""}}

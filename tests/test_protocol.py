@@ -187,7 +187,7 @@ def test_images_too_small_to_measure_are_left_out_and_named(photo):
     assert len(list(protocol.compare(toy(), [measured], [2, 8]))) == 8
     (reason,) = measured.left_out
     assert "few/image0 has 20x90" in reason and "at x8 it needs 27" in reason
-    with pytest.raises(ValueError, match="few has no good image(.*\n)+.*20x90"):
+    with pytest.raises(ValueError, match="few has no readable image(.*\n)+.*20x90"):
         protocol.measurable(source_of(photo[:20, :90]), [8])
 
 

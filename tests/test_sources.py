@@ -192,10 +192,12 @@ def test_a_folder_has_a_benchmarks_name_by_its_content_alone(tmp_path):
         (("a/low_res/1", "a/high/1"), "a/low_res", "a/high"),
     ],
 )
-def test_reduced_images_beside_the_true_ones_are_an_error(tmp_path, names, low, true):
+def test_reduced_images_beside_reference_images_are_an_error(
+    tmp_path, names, low, true
+):
     for name in names:
         save(tmp_path / f"{name}.png")
-    message = rf"low-resolution images \(in {low}.*beside others \(in {true}.*true ones"
+    message = rf"low-resolution images \(in {low}.*beside others \(in {true}.*as reference images"
     with pytest.raises(ValueError, match=message):
         sets.open_source(str(tmp_path))
 
@@ -308,7 +310,7 @@ def test_bad_files_of_a_folder_are_left_out_and_named(tmp_path, monkeypatch):
     assert joined.left_out == source.left_out
     assert sources.with_reduced(source, (1.0, 0.5)).left_out == source.left_out
     (folder / "good.png").unlink()
-    with pytest.raises(ValueError, match="has no good image(.*\n)+.*text.png"):
+    with pytest.raises(ValueError, match="has no readable image(.*\n)+.*text.png"):
         sets.open_source(str(folder))
 
 
@@ -471,7 +473,7 @@ def test_wrong_files_are_found_and_replaced(server, tmp_path):
     assert len(sets.open_source("Tiny", tmp_path).names) == 10
 
 
-def test_a_fetch_goes_on_where_the_server_died(server, tmp_path):
+def test_a_fetch_resumes_where_the_server_died(server, tmp_path):
     server.healthy = 4
     with pytest.raises(fetching.FetchError, match="6 of 10 files of Tiny"):
         fetch(server, tmp_path)
@@ -507,7 +509,7 @@ def test_a_server_that_gives_nothing_is_soon_given_up(server, tmp_path):
 
 def test_a_set_without_an_address_must_be_put_there(tmp_path, monkeypatch):
     monkeypatch.setitem(sets.SETS, "Own", sets.ImageSet("train", "Own", 1))
-    with pytest.raises(sources.DataNotFound, match="put its files into a folder"):
+    with pytest.raises(sources.DataNotFound, match="put its files into "):
         fetching.fetch("Own", tmp_path)
     save(tmp_path / "Own/im_1.png")
     assert fetching.fetch("Own", tmp_path) == [tmp_path / "Own"]

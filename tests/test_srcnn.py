@@ -111,7 +111,7 @@ def test_every_weight_arrives_where_it_belongs(tmp_path, params):
     assert net == models.SRCNN(**SMALL)
     jax.tree.map(np.testing.assert_array_equal, variables, {"params": params})
     assert (card["network"], card["color"], card["scales"]) == ("srcnn", "y", [3])
-    with pytest.raises(ValueError, match=r"scale is in its name alone.*x3\.mat"):
+    with pytest.raises(ValueError, match=r"only its name says its scale.*x3\.mat"):
         importers.import_weights(file.rename(tmp_path / "small.mat"), "srcnn")
 
 

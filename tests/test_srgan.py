@@ -215,7 +215,9 @@ def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
     assert len(said) == 1 and said[0].startswith("Update 3: ")
 
 
-def test_without_lpips_the_best_is_told_by_psnr(folders, tmp_path, monkeypatch, capsys):
+def test_without_lpips_the_best_is_chosen_by_psnr(
+    folders, tmp_path, monkeypatch, capsys
+):
     for variable in ("JAXSR_WEIGHTS", "JAXSR_DATA", "HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     config = config_of_a_run("srgan", folders, loss="mse")  # VGG19 is slow

@@ -67,7 +67,7 @@ def test_commands_print_names_safely(folder, capsys, command, status, ends):
         (["upscale", "x", "--tile", NAME], f"invalid int value: '{ESCAPED}'"),
         (
             ["evaluate", "x", "--scales", NAME],
-            f"scales from 1, as 2,2.5,3; not '{ESCAPED}'",
+            f"scales from 1, such as 2,2.5,3; got '{ESCAPED}'",
         ),
     ],
 )

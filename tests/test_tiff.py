@@ -117,7 +117,9 @@ def test_every_form_is_read(tmp_path, kind, compression):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_lzw_is_read_where_pillow_can_and_told_where_not(tmp_path, monkeypatch, kind):
+def test_lzw_is_read_where_pillow_can_and_reported_where_not(
+    tmp_path, monkeypatch, kind
+):
     known = {k: v for k, v in tifffile.TIFF.DECOMPRESSORS._codecs.items() if k != 5}
     monkeypatch.setattr(tifffile.TIFF.DECOMPRESSORS, "_codecs", known)
     imagecodecs = tifffile.tifffile.imagecodecs
@@ -195,7 +197,7 @@ def test_several_frames_are_counted_and_a_stream_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_signed_values_are_read_and_negative_ones_are_told(tmp_path, compression):
+def test_signed_values_are_read_and_negative_ones_are_reported(tmp_path, compression):
     path = tmp_path / "a.tif"
     values = np.array([[0, 30000], [1, 2]], np.int16)
     tifffile.imwrite(path, values, compression=compression)
@@ -213,7 +215,7 @@ def test_signed_values_are_read_and_negative_ones_are_told(tmp_path, compression
         (np.ones((4, 5), np.uint16), {"photometric": "cfa"}, "CFA, not gray"),
     ],
 )
-def test_what_is_no_image_of_ours_is_told(tmp_path, data, options, message):
+def test_what_is_no_image_of_ours_is_reported(tmp_path, data, options, message):
     tifffile.imwrite(tmp_path / "a.tif", data, **options)
     with pytest.raises(ValueError, match=message):
         reading.read_upright(tmp_path / "a.tif")
@@ -239,7 +241,7 @@ def tag_entry(content, code):
         (277, 9, "ExtraSamples"),
     ],
 )
-def test_a_damaged_header_is_told_before_memory_is_taken(
+def test_a_damaged_header_is_reported_before_memory_is_taken(
     tmp_path, monkeypatch, tag, value, message
 ):
     path = tmp_path / "a.tif"
@@ -257,7 +259,7 @@ def test_a_damaged_header_is_told_before_memory_is_taken(
         reading.read_as_stored(path)
 
 
-def test_a_side_that_is_several_numbers_is_told(tmp_path):
+def test_a_side_that_is_several_numbers_is_reported(tmp_path):
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, np.zeros((6, 5), np.uint16), photometric="minisblack")
     content = bytearray(path.read_bytes())

@@ -207,7 +207,7 @@ NO_MEMORY = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory alloca
 
 
 @pytest.mark.parametrize("error", [NO_MEMORY, MemoryError()])
-def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch, caplog, error):
+def test_out_of_memory_halves_the_tile_and_retries(monkeypatch, caplog, error):
     net, x = make_vdsr(), make_image(100, 70)
     variables = init_variables(net)
     expected = whole(net, variables, x)
@@ -218,8 +218,8 @@ def test_out_of_memory_halves_the_tile_and_goes_on(monkeypatch, caplog, error):
     np.testing.assert_allclose(sr, expected, atol=1e-5)
     assert seen[:3] == [(100, 70), (50, 50), (25, 25)]
     assert [r.getMessage() for r in caplog.records] == [
-        "Out of memory with tiles of 100; going on with 50.",
-        "Out of memory with tiles of 50; going on with 25.",
+        "Out of memory with tiles of 100; retrying with 50.",
+        "Out of memory with tiles of 50; retrying with 25.",
     ]
 
 

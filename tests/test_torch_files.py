@@ -90,7 +90,7 @@ def test_a_checkpoint_gives_its_only_dictionary_of_tensors():
     assert {name: x.item() for name, x in arrays.items()} == {"a": 1.5}
     data = dumps({"a": inner, "b": inner})
     with pytest.raises(
-        ValueError, match=r"found 2 in .*--key takes one of \['a', 'b'\]"
+        ValueError, match=r"found 2 in .*select one with --key: \['a', 'b'\]"
     ):
         torch_files.read_state_dict(write_zip(data, storages))
 

@@ -242,10 +242,12 @@ def test_of_two_dictionaries_the_average_is_taken_and_said(tmp_path, caplog):
     caplog.set_level("INFO", "jaxsr")
     model = importers.import_weights(path, "espcn")
     np.testing.assert_array_equal(first(model), expected("params_ema"))
-    assert "params, params_ema the average, params_ema" in caplog.text
+    assert "params, params_ema, the averaged ones, params_ema, are" in caplog.text
     model = importers.import_weights(path, "espcn", key="params")
     np.testing.assert_array_equal(first(model), expected("params"))
-    with pytest.raises(ValueError, match=r"--key takes one of \['params', 'params_ema"):
+    with pytest.raises(
+        ValueError, match=r"select one with --key: \['params', 'params_ema"
+    ):
         importers.import_weights(path, "espcn", key="x")
 
 

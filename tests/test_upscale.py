@@ -225,7 +225,7 @@ def test_precision_reaches_the_network():
     half = upscale.upscale(pixels, 2, VDSR, precision="bfloat16")
     assert 1e-5 < np.abs(full - half).max() < 0.1
     large = jax.tree.map(lambda p: 1e20 * p, VDSR.variables)
-    with pytest.raises(ValueError, match="NaN or infinity with bfloat16. Use float32"):
+    with pytest.raises(ValueError, match="NaN or infinity in bfloat16. Use float32"):
         upscale.upscale(pixels, 2, VDSR._replace(variables=large), precision="bfloat16")
 
 

@@ -197,7 +197,7 @@ CARDS = {
 
 
 @pytest.mark.parametrize("kind", CARDS)
-def test_a_wrong_card_is_refused_with_the_way_out(tmp_path, kind):
+def test_a_wrong_card_is_refused_with_a_remedy(tmp_path, kind):
     change, message = CARDS[kind]
     model, file = make_model(), tmp_path / "model.safetensors"
     if change and not change.keys() & {"jaxsr", "format"}:

@@ -5,7 +5,7 @@ import argparse
 from jaxsr import terminal
 from jaxsr.cli import options
 
-HELP = "Show an image upscaled by bicubic and by models."
+HELP = "Compare bicubic and models on one image."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

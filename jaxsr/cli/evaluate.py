@@ -18,7 +18,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=options.path, help="where the sets are ($JAXSR_DATA)"
     )
     parser.add_argument(
-        "--scales", type=options.scales, help="of a model: 2,3,4 (its own)"
+        "--scales", type=options.scales, help="such as 2,3,4 (those of the model)"
     )
     parser.add_argument(
         "--lpips",
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=False,
         metavar="FILE",
-        help="also LPIPS, with the weights in this file ($JAXSR_WEIGHTS/lpips)",
+        help="also LPIPS; FILE holds its weights ($JAXSR_WEIGHTS/lpips)",
     )
     parser.add_argument(
         "--ensemble",
@@ -36,18 +36,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="float32",
-        help=f"of the activations: {options.PRECISIONS}",
+        help=f"of activations: {options.PRECISIONS}",
     )
     parser.add_argument(
-        "--half", action="store_true", help="with the weights rounded to float16"
+        "--half", action="store_true", help="round the weights to float16 first"
     )
     parser.add_argument(
-        "--json", type=options.path, help="also write every image's score to this file"
+        "--json",
+        type=options.path,
+        help="also write the scores of all images to this file",
     )
     parser.add_argument(
         "--save",
         type=options.path,
-        help="also write a model, with its scores, to this file",
+        help="also write the model, with its scores, to this file",
     )
 
 
@@ -62,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
     if args.all:
         if args.scales or args.save or args.half or args.lpips is not None or not plain:
             raise ValueError(
-                "--scales, --save, --half, --lpips and --precision are for one model, "
-                "not for --all."
+                "--scales, --save, --half, --lpips and --precision need a single "
+                "model; they cannot be combined with --all."
             )
         return _evaluate_all(args)
     if args.save and not plain:
-        raise ValueError("a model's card has its scores in float32: no --precision.")
+        raise ValueError(
+            "--save cannot be combined with --precision, for cards hold scores in "
+            "float32."
+        )
     for path in filter(None, (args.json, args.save)):
         files.writable(path)
     model = weights.load(args.model)
@@ -75,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
         model = weights.halved(model)
     scales = args.scales or model.card["scales"]
     if not scales:
-        raise ValueError(f"{args.model} is for any scale: give --scales, as 2,3,4.")
+        raise ValueError(
+            f"{args.model} works at any scale; pass --scales, such as 2,3,4."
+        )
     opened = sets.open_each(args.data, args.data_dir)
     lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
     data = [

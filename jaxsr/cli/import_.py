@@ -12,12 +12,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         type=options.path,
-        help="as published (.mat, .caffemodel, .npz, .pb, .pth)",
+        help="the published file (.mat, .caffemodel, .npz, .pb, .pth)",
     )
     parser.add_argument("out", type=options.path, help="the .safetensors file to write")
-    parser.add_argument("--network", required=True, help="the network of the weights")
     parser.add_argument(
-        "--key", help="the weights to take from a PyTorch file that has several"
+        "--network", required=True, help="the network that the weights belong to"
+    )
+    parser.add_argument(
+        "--key", help="which weights to take from a PyTorch file that holds several"
     )
 
 

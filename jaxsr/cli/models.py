@@ -11,7 +11,7 @@ HELP = "List the networks, their cost and their papers."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="*", help="only these: vdsr, edsr, ...")
+    parser.add_argument("name", nargs="*", help="a network such as vdsr (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:

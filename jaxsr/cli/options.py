@@ -7,7 +7,7 @@ import sys
 
 from jaxsr import terminal
 
-RANGE = "value of white in 16-bit files, as 4095 (by the largest value in the file)"
+RANGE = "white level of 16-bit files, such as 4095 (guessed from the largest value)"
 MODEL = "a shipped model, a model file or a run directory"
 PRECISIONS = "float32, tf32, bfloat16 or float16 (float32)"
 
@@ -17,7 +17,9 @@ path = os.path.expanduser  # for --data=~/x, which no shell expands
 def commas(text: str) -> list[str]:
     parts = [os.path.expanduser(part) for part in text.split(",") if part]
     if not parts:
-        raise argparse.ArgumentTypeError("at least one, separated by commas")
+        raise argparse.ArgumentTypeError(
+            "expected at least one name, separated by commas"
+        )
     return parts
 
 
@@ -25,7 +27,9 @@ def scales(text: str) -> list[float]:
     """Scales such as 2,2.5,3: integers as int."""
     parts = commas(text)
     if not all(re.fullmatch(r"[1-9]\d{0,8}(\.\d{1,3})?", part) for part in parts):
-        raise argparse.ArgumentTypeError(f"scales from 1, as 2,2.5,3; not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected scales from 1, such as 2,2.5,3; got {text!r}"
+        )
     numbers = [float(part) for part in parts]
     return [int(x) if x == int(x) else x for x in numbers]
 
@@ -34,7 +38,9 @@ def size(text: str) -> tuple[int, int]:
     """(height, width) of WIDTHxHEIGHT."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found:
-        raise argparse.ArgumentTypeError(f"as 3840x2160, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a size such as 3840x2160; got {text!r}"
+        )
     return int(found[2]), int(found[1])
 
 
@@ -54,13 +60,16 @@ def add_written(parser: argparse.ArgumentParser) -> None:
             help=help,
         )
     parser.add_argument(
-        "--quality-level", type=int, metavar="1..100", help="of JPEG and WebP (95)"
+        "--quality-level",
+        type=int,
+        metavar="1..100",
+        help="quality of JPEG and WebP files (95)",
     )
     parser.add_argument(
         "--max-megapixels",
         type=float,
         metavar="N",
-        help="refuse larger inputs, which may be harmful (179)",
+        help="refuse larger inputs, which may be decompression bombs (179)",
     )
 
 

@@ -16,7 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=options.path, help="where to put them ($JAXSR_DATA)"
     )
     parser.add_argument(
-        "--url", default="https://raw.githubusercontent.com", help="a mirror"
+        "--url",
+        default="https://raw.githubusercontent.com",
+        help="download from this mirror",
     )
 
 

@@ -7,7 +7,7 @@ import sys
 
 from jaxsr.cli import options
 
-HELP = "Show what models reach, by their cards."
+HELP = "Tabulate the scores on the models' cards."
 BENCHMARKS = ["Set5", "Set14", "B100"]
 
 
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=options.commas,
-        help="Set5,Set14,... (the benchmarks, or the sets on the cards)",
+        help="such as Set5,Set14 (default: the benchmarks, or the sets on the cards)",
     )
     parser.add_argument(
         "--figure",
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--perceptual",
         action="store_true",
-        help="the rows of the SRGAN paper at x4, with LPIPS; the runs are added",
+        help="the SRGAN paper's table at x4, with LPIPS, beside the runs",
     )
     parser.add_argument(
         "--curves",
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.training import logs
 
     if args.curves and not args.run_directory:
-        raise ValueError("--curves draws training: name the run directories.")
+        raise ValueError("--curves draws training runs; name their directories.")
     for path in filter(None, (args.figure, args.curves)):
         files.writable(path)
     perceptual = protocol.shipped() | _interpolations(args) if args.perceptual else {}

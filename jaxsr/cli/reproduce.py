@@ -10,20 +10,22 @@ HELP = "Run a study of a paper, or list the studies."
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "study", nargs="?", help="its name, or a Python file (default: list them)"
+        "study", nargs="?", help="name of a study, or a Python file (default: list all)"
     )
     parser.add_argument(
         "--budget",
         type=float,
         default=1.0,
-        help="fraction of the full length, for all variants alike (1)",
+        help="fraction of the full training length, the same for all variants (1)",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant (1)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="number of runs of each variant (1)"
+    )
     parser.add_argument(
         "--workdir", type=options.path, help="the folder of the study (runs/NAME)"
     )
     parser.add_argument(
-        "--status", action="store_true", help="show how far its runs are"
+        "--status", action="store_true", help="show the progress of its runs"
     )
 
 

@@ -35,21 +35,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=options.path,
         default="auto",
-        help=f"{options.MODEL} (auto: the best shipped)",
+        help=f"{options.MODEL} (auto: the best shipped one)",
     )
     parser.add_argument(
         "--quality",
         default="balanced",
-        help="fast, balanced or best: which model auto chooses (balanced)",
+        help="model that auto chooses: fast, balanced or best (balanced)",
     )
     parser.add_argument(
         "--ensemble",
         action="store_true",
-        help="average over eight flips and rotations: better, 8 times as slow",
+        help="average over eight flips and rotations: more accurate, 8 times slower",
     )
     parser.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
     parser.add_argument(
-        "--tile", type=int, help="side of a tile in input pixels (a fast one)"
+        "--tile", type=int, help="side of a tile in input pixels (chosen for speed)"
     )
     parser.add_argument("--range", type=int, help=options.RANGE)
     parser.add_argument("--precision", default="float32", help=options.PRECISIONS)

@@ -59,8 +59,8 @@ def grid_plan(
     _check(sizes, scales, patch, batch, symmetries)
     if input == "low" and len(scales) > 1:
         raise ValueError(
-            f"a grid mixes scales within a batch; got {scales} for a network that "
-            "enlarges by itself. Set data.plan='random'."
+            "a grid of patches mixes scales within a batch, which a network with a "
+            f"low-resolution input cannot take; got {scales}. Set data.plan='random'."
         )
     if stride < 1:
         raise ValueError(f"stride must be positive; got {stride}.")
@@ -214,5 +214,5 @@ def too_small(name: str, x: np.ndarray, patch: int) -> str:
     """The message for an image whose input x [h, w, C] is smaller than a patch."""
     return (
         f"{name} has {x.shape[0]}x{x.shape[1]} input pixels; a patch needs "
-        f"{patch}x{patch}. Leave the image out, or make the patch smaller."
+        f"{patch}x{patch}. Remove the image, or use smaller patches."
     )

@@ -124,8 +124,9 @@ def _open_part(name: str, data_dir) -> sources.Source:
         names = [path.stem for path in paths]
         if entry.split == "test" and benchmark_of(paths) != name:
             logging.warning(
-                "%s does not hold the images of %s by their checksums, so no published "
-                "figures are shown beside it. `jaxsr prepare %s` fetches them.",
+                "The images in %s are not those of %s (their checksums differ), so "
+                "no published figures are shown beside theirs. `jaxsr prepare %s` "
+                "fetches them.",
                 *(set_folder(name, data_dir), name, name),
             )
             name = f"{name} (unverified)"
@@ -145,7 +146,7 @@ def _open_part(name: str, data_dir) -> sources.Source:
         halved = [False] * len(paths)
     sizes, reasons = _sizes(paths, decode=entry is None)
     if entry and reasons:
-        text = f"{len(reasons)} of the {len(paths)} files of {name} are bad:"
+        text = f"{len(reasons)} of the {len(paths)} files of {name} cannot be read:"
         raise ValueError("\n".join([text, *reasons.values()]))
     sizes = [
         image.resized_size(size, 0.5) if half else size
@@ -181,8 +182,9 @@ def _check_siblings(folder: pathlib.Path, paths: list[pathlib.Path]) -> None:
     if low and (others or len(reduced) > 1):
         raise ValueError(
             f"{folder} holds low-resolution images (in {', '.join(reduced[:4])}) "
-            f"beside others (in {', '.join(others[:4]) or 'none'}), and all would "
-            "count as true ones. Name the folder of those."
+            f"beside others (in {', '.join(others[:4]) or 'none'}), and all would be "
+            "taken as reference images. Pass the folder of the reference images "
+            "alone."
         )
 
 
@@ -294,7 +296,7 @@ def _way_out(name: str) -> str:
     folder = SETS[name].folder
     if folder in manifest():
         return f"`jaxsr prepare {name}` fetches what is missing."
-    return f"It has no place to be fetched from: put its files into a folder {folder}."
+    return f"It cannot be downloaded; put its files into {folder}."
 
 
 @functools.cache

@@ -53,7 +53,9 @@ def without(source: Source, reasons: dict[int, str]) -> Source:
     kept = [i for i in range(len(source.names)) if i not in reasons]
     left_out = source.left_out + tuple(reasons.values())
     if not kept:
-        raise ValueError("\n".join([f"{source.name} has no good image:", *left_out]))
+        raise ValueError(
+            "\n".join([f"{source.name} has no readable image:", *left_out])
+        )
     return only(source, kept)._replace(left_out=left_out)
 
 

@@ -16,7 +16,7 @@ def make_builder(name: str, data_dir):
     try:
         return tfds.builder(dataset, data_dir=data_dir), split or "train"
     except tfds.core.DatasetNotFoundError:
-        raise ValueError(f"TFDS knows no data set {dataset!r}.") from None
+        raise ValueError(f"TFDS has no data set {dataset!r}.") from None
 
 
 def open_source(name: str, data_dir) -> sources.Source:

@@ -127,8 +127,9 @@ PERCEPTUAL = (
     ("HR", models.TABLE2),
 )
 DAALA = (
-    "The SRGAN paper's SSIM is that of the program daala, which differs from ours: "
-    "bicubic x4 has 0.8211 on Set5 there and 0.8113 here. Compare it within the paper."
+    "The SRGAN paper measures SSIM with the program daala, whose values differ from "
+    "ours: bicubic x4 has 0.8211 on Set5 there and 0.8113 here. Compare them only "
+    "with each other."
 )
 
 

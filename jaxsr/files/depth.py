@@ -25,8 +25,8 @@ def data_range(colours: np.ndarray, given: int | None = None) -> int:
         return next(top for top in RANGES if largest <= top)
     if not max(largest, 1) <= given <= RANGES[-1]:
         raise ValueError(
-            f"the range of 16-bit values must be from their largest, {largest}, to "
-            f"{RANGES[-1]}; got {given}."
+            f"the white level of 16-bit values must be from {largest}, their largest, "
+            f"to {RANGES[-1]}; got {given}."
         )
     return given
 

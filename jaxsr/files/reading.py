@@ -76,7 +76,7 @@ def _suffix(file: str | os.PathLike | BinaryIO) -> str:
     named = isinstance(file, str | os.PathLike)
     suffix = pathlib.Path(file).suffix.lower() if named else ""
     if suffix in RAW:
-        raise ValueError("it is a camera's raw file. Develop it to TIFF or PNG first")
+        raise ValueError("it is a camera raw file. Convert it to TIFF or PNG first")
     return suffix
 
 
@@ -205,7 +205,9 @@ def decoded(
         if (";16" in raw or _ppm_levels(picture) > 255) and not (
             wide or picture.mode.startswith("I")
         ):
-            notes.append("16 bits per channel are read as 8, for want of a decoder")
+            notes.append(
+                "its 16 bits per channel are read as 8, for its decoder reads no more"
+            )
         if upright:
             PIL.ImageOps.exif_transpose(picture, in_place=True)
         exif, damaged = metadata.settled(picture.getexif())

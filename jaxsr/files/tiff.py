@@ -159,7 +159,7 @@ def _simplified(page, pixels: np.ndarray, extra: list[int]):
         notes.append("CMYK is converted to RGB, without its colour profile")
     at = next((i for i, kind in enumerate(extra) if kind in (ASSOCIATED, ALPHA)), None)
     if left := len(extra) - (at is not None):
-        notes.append(f"{left} of its channels, neither colour nor alpha, left out")
+        notes.append(f"{left} extra channels, neither colour nor alpha, are dropped")
     if at is not None:
         alpha = pixels[..., channels + at, None]
         if extra[at] == ASSOCIATED:

@@ -118,8 +118,8 @@ def _check_whole(file, size: tuple[int, int], form: Format) -> None:
     found = _found(file, size, form)
     if found != size:
         raise ValueError(
-            f"it was written, but read with {found[1]}x{found[0]} pixels instead of "
-            f"{size[1]}x{size[0]}."
+            f"it was written, but reads back with {found[1]}x{found[0]} pixels "
+            f"instead of {size[1]}x{size[0]}."
         )
 
 

@@ -66,7 +66,8 @@ def _scale_in(name: str) -> int:
     match = re.search(r"[xX](\d+)(\.pth)?$", name)
     if not match:
         raise ValueError(
-            "its scale is in its name alone, which must end in it, as x3.mat does."
+            "only its name says its scale: the name must end in x and the scale, as "
+            "x3.mat does."
         )
     return int(match[1])
 

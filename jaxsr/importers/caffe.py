@@ -16,8 +16,8 @@ def read_layers(data: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
     net = protobuf.message(data)
     if net[2]:
         raise ValueError(
-            "it is in Caffe's first format, or not a Caffe model; Caffe's tool "
-            "upgrade_net_proto_binary brings it up to date."
+            "it is not a Caffe model, or in Caffe's oldest format, which Caffe's "
+            "tool upgrade_net_proto_binary converts."
         )
     layers = []
     for layer in map(protobuf.message, net[100]):

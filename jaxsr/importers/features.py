@@ -180,9 +180,9 @@ def _fetched_by_keras() -> str:
     except Exception as error:  # Keras raises nearly any kind, and may lack a backend
         raise sources.DataNotFound(
             "the weights of VGG19 were not found at "
-            f"{', '.join(map(str, _places('vgg19')))}, nor fetched by Keras "
-            f"({error!r}). Put {KERAS_FILE}, of {KERAS_URL}, there, or give the path "
-            "of a file."
+            f"{', '.join(map(str, _places('vgg19')))}, and Keras could not download "
+            f"them ({error!r}). Put {KERAS_FILE} from {KERAS_URL} there, or pass the "
+            "path of a file."
         ) from error
 
 

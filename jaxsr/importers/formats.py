@@ -38,7 +38,7 @@ def plain(
         count: the required number.
     """
     if any(layer.slope is not None for layer in layers):
-        raise ValueError("expected convolutions alone, found the slopes of a PReLU.")
+        raise ValueError("expected only convolutions; found the slopes of a PReLU.")
     if count is not None and len(layers) != count:
         raise ValueError(
             f"expected {count} convolutions, found {[layer.name for layer in layers]}."

@@ -65,7 +65,7 @@ def _check_sizes(data: bytes) -> None:
             inflate = zlib.decompressobj()
             content = inflate.decompress(content, DENSEST * len(content))
             if not inflate.eof:
-                raise ValueError("its compressed part is cut or has no end")
+                raise ValueError("its compressed part is truncated")
             inside = _elements(content, order)
         for matrix in inside:
             _check_matrix(*matrix, order)
@@ -106,6 +106,6 @@ def _check_matrix(kind: int, content: bytes, order: str, depth: int = 0) -> None
         count *= len(names)
         most = 64 * len(inner)
     if min(dims, default=-1) < 0 or count > most:
-        raise ValueError(f"it is cut: an array of {dims} exceeds what it holds")
+        raise ValueError(f"it is truncated: an array of {dims} exceeds what it holds")
     for kind, content in inner:
         _check_matrix(kind, content, order, depth + 1)

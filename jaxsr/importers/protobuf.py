@@ -21,9 +21,9 @@ def message(data: bytes) -> dict[int, list]:
         elif kind in (1, 5):
             length = 8 if kind == 1 else 4
         else:
-            raise ValueError(f"it is no protobuf message (wire type {kind}).")
+            raise ValueError(f"it is not a protobuf message (wire type {kind}).")
         if at + length > len(data):
-            raise ValueError("it is cut, or no protobuf message.")
+            raise ValueError("it is truncated, or not a protobuf message.")
         fields[key >> 3].append(data[at : at + length])
         at += length
     return fields
@@ -45,4 +45,4 @@ def _varint(data, at) -> tuple[int, int]:
         value |= (byte & 127) << 7 * i
         if byte < 128:
             return value, at + i + 1
-    raise ValueError("it is cut, or no protobuf message.")
+    raise ValueError("it is truncated, or not a protobuf message.")

@@ -205,7 +205,8 @@ def _find(content, key) -> dict[str, _Tensor]:
         if len(averages) == 1:
             (key,) = averages
             logging.getLogger("jaxsr").info(
-                "Of %s the average, %s, is taken (--key takes another).",
+                "Of the weights %s, the averaged ones, %s, are imported (--key "
+                "selects others).",
                 ", ".join(map(str, found)),
                 key,
             )
@@ -214,7 +215,7 @@ def _find(content, key) -> dict[str, _Tensor]:
     if key not in found:
         raise ValueError(
             f"expected one dictionary of tensors, found {len(found)} in {[*content]}"
-            + f"; --key takes one of {[*found]}" * bool(found)
+            + f"; select one with --key: {[*found]}" * bool(found)
         )
     return found[key]
 

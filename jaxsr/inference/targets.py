@@ -163,8 +163,8 @@ def goal(old, scale, box):
     scale = min(new / side for new, side in zip(box, old))
     if scale < 1:
         raise ValueError(
-            f"it has {old[1]}x{old[0]} pixels, more than the {box[1]}x{box[0]} asked "
-            "for, and nothing is made smaller."
+            f"it has {old[1]}x{old[0]} pixels, more than the requested "
+            f"{box[1]}x{box[0]}; images are never reduced."
         )
     return tuple(round(side * scale) for side in old), scale
 

@@ -178,7 +178,7 @@ def stream(
                     "smaller network."
                 ) from error
         tile = used // 2
-        logger.warning("Out of memory with tiles of %d; going on with %d.", used, tile)
+        logger.warning("Out of memory with tiles of %d; retrying with %d.", used, tile)
 
 
 def _stream(forward, variables, read, rows, columns):

@@ -253,8 +253,8 @@ def to_size(
     for row, column, sr in tiles:
         if not np.isfinite(sr).all():
             raise ValueError(
-                f"the network gave NaN or infinity with {options.precision}. Use "
-                "float32, or another model."
+                f"the network's output has NaN or infinity in {options.precision}. "
+                "Use float32, or another model."
             )
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))

@@ -16,15 +16,15 @@ from jaxsr.models import blocks
 class DRCN(nn.Module):
     """Sharpens a bicubic-enlarged image by applying one convolution `depth` times.
 
-    Every recursion gives an image, and the result is their sum by learned weights;
-    `recursions` returns both, for training. Without `skip` the enlarged image is added
-    to none of them, as in the paper's ablation. `dtype` is that of the activations;
+    Every recursion gives an image, and the result is their sum with learned weights;
+    `recursions` returns both, for training. With skip=False, the paper's ablation, the
+    enlarged image is not added to them. `dtype` is that of the activations;
     parameters, skips and sum stay float32. The defaults have 1,775,121 parameters for
     one channel.
 
-    Memory: the gradient for 64 patches of 41x41 takes 2.7 GB, as what turns a recursion
-    into an image is made again, a sixth more computation; 7.7 GB on a CPU, where XLA
-    undoes that.
+    Memory: the gradient for 64 patches of 41x41 takes 2.7 GB, since the reconstruction
+    layers are recomputed in the backward pass, a sixth more computation; on a CPU,
+    where XLA undoes that, 7.7 GB.
     """
 
     input = "interpolated"

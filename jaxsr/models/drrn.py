@@ -16,21 +16,26 @@ from jaxsr.models import blocks
 class DRRN(nn.Module):
     """Sharpens a bicubic-enlarged image by `blocks` of `units` with shared weights.
 
-    The default is the paper's B1U25, 310,659 parameters for one channel; B1U9, units=9,
-    has 302,467. Batch normalisation, private to each unit, averages its statistics over
-    the last thousand updates or so, as the authors' does. Without it and without biases
-    (norm=False, bias=False) it has 297,216 parameters, and is the network of PyTorch
-    ports if rectified=True: there, ReLUs that work in place change the enlarged image
-    and the head's features before these are added to later ones. For the paper's
-    ablations shared=False gives every unit its own weights, and with chain=True a unit
-    adds to the features before it instead of the head's. `dtype` is that of the
-    activations; parameters, statistics and the residual sum stay float32. `axis_name`
-    is the axis over which a batch is spread under shard_map or pmap: its statistics are
-    those of the whole.
+    The default is the paper's B1U25, with 310,659 parameters for one channel; B1U9
+    (units=9) has 302,467.
 
-    Memory: the gradient of B1U25 for 128 patches of 31x31 takes 3.5 GB, as what comes
-    before a convolution is made again from its input; 9.7 GB on a CPU, where XLA undoes
-    that.
+    Batch normalisation is private to each unit and averages its statistics over about
+    the last thousand updates, as in the authors' code. With norm=False and bias=False
+    there are 297,216 parameters. With rectified=True as well it is the network of
+    PyTorch ports, whose in-place ReLUs change the enlarged image and the features of
+    the first layer before these are added to later ones.
+
+    The paper's ablations: shared=False gives every unit its own weights; with
+    chain=True a unit adds to the features of the unit before it, not of the first
+    layer.
+
+    `dtype` is that of the activations; parameters, statistics and the residual sum stay
+    float32. `axis_name` is the axis over which a batch is spread under shard_map or
+    pmap; statistics are then those of the whole batch.
+
+    Memory: the gradient of B1U25 for 128 patches of 31x31 takes 3.5 GB, since
+    normalisation and ReLU are recomputed in the backward pass; on a CPU, where XLA
+    undoes that, 9.7 GB.
     """
 
     input = "interpolated"

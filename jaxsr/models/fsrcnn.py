@@ -1,4 +1,4 @@
-"""FSRCNN: a thin network on the small image, enlarged by its last layer.
+"""FSRCNN: a thin network on the low-resolution image whose last layer upscales.
 
 Source: Dong, Loy and Tang, "Accelerating the Super-Resolution Convolutional Neural
 Network", ECCV 2016, and the authors' code.
@@ -16,20 +16,20 @@ SIDE = 9  # of the enlarging layer's kernel
 
 
 class FSRCNN(nn.Module):
-    """Shrinks `width` channels to `narrow`, maps these by `depth` layers, and enlarges.
+    """Extracts `width` features, maps `narrow` of them `depth` times, and upscales.
 
     These are the paper's d, s and m. The defaults have 12,809 parameters at any scale;
-    FSRCNN-s (32, 5, 1) has 4,086. Scales differ in the last layer alone, "deconv": its
-    kernel is centred on the middle of the pixels that an input pixel becomes where the
-    scale is odd, on the first of them where it is even, as the authors cut their
-    labels; `crop` sets how much is cut off there, as ports do it otherwise. With a
-    Gaussian of 0.001 in "deconv", sr is about 0 at first.
+    FSRCNN-s (32, 5, 1) has 4,086. Networks of different scales differ only in the last
+    layer, "deconv". An input pixel becomes scale x scale pixels; the kernel is centred
+    on the middle one if the scale is odd and on the first one if it is even, as the
+    authors crop their labels. `crop` overrides this for ports that crop differently.
+    "deconv" starts from a Gaussian of deviation 0.001, so sr is about 0 at first.
 
-    With padding "edge" every layer repeats its border pixels, as the authors' test code
-    does. With padding "zero" it is the network of their training: the first layer is
-    not padded, the others see zeros around what it gives, and sr is what Caffe makes of
-    that: 19x19 pixels of an lr of 14x14 at x2, 19x19 of 11x11 at x3, 21x21 of 10x10 at
-    x4. The first of them is at `offset` in hr.
+    With padding "edge" every layer repeats its border pixels, as in the authors' test
+    code. With padding "zero" it is the network of their training: the first layer is
+    not padded, the others pad with zeros, and sr has the size that Caffe gives it:
+    19x19 pixels for an lr of 14x14 at x2, 19x19 for 11x11 at x3, 21x21 for 10x10 at x4.
+    Its first pixel is at `offset` in hr.
     """
 
     input = "low"
@@ -49,7 +49,7 @@ class FSRCNN(nn.Module):
 
     @property
     def offset(self) -> int | None:
-        """The row and column of hr where sr begins, where it is only a part of hr."""
+        """The row and column of hr at which sr begins, if sr is only a part of hr."""
         return None if self.padding == "edge" else 2 * self.scale + self._before
 
     @property

@@ -1,10 +1,10 @@
 """LapSRN and MS-LapSRN: pyramids that double the image level by level.
 
-Each level enlarges the image by a transposed convolution of four by four weights and
-adds what convolutions of the low-resolution features make of the details.
+Each level enlarges the image by a transposed convolution with a 4x4 kernel and adds the
+details that convolutions predict from the low-resolution features.
 
 The transposed convolutions of features have 3x3 kernels, as in the authors' code and
-weights, where the first paper's text says 4x4; that would not give the 812 K weights it
+weights. The first paper's text says 4x4, which contradicts the 812 K weights that it
 prints for x4.
 
 Sources: Lai, Huang, Ahuja and Yang, "Deep Laplacian Pyramid Networks for Fast and
@@ -25,13 +25,16 @@ from jaxsr.models import blocks
 class LapSRN(nn.Module):
     """Doubles an image for each of `scales`, by `depth` convolutions, `width` wide.
 
-    The defaults are the paper's network for x4, with 814,242 parameters; it is
-    scales=(2,) for x2 (407,441) and scales=(2, 4, 8), depth=5 for x8 (667,123). All but
-    the last level are made on the way, so a network gives their images as well.
-    `up_side` is that of the transposed convolutions of features, 3 or, as in ports, 4.
-    For the paper's ablations residual=False makes each image of the features alone, and
-    with pyramid=False all convolutions come before the first level, and only the last
-    level adds details: it is a network of the largest scale, to be trained on that.
+    The defaults are the paper's network for x4, with 814,242 parameters. For x2 it is
+    scales=(2,) (407,441), for x8 scales=(2, 4, 8), depth=5 (667,123). Smaller scales
+    are computed on the way to the largest, so a network gives their images too.
+    `up_side` is the kernel side of the transposed convolutions of features: 3, or 4 as
+    in ports.
+
+    The paper's ablations: residual=False makes each image from the features alone; with
+    pyramid=False all convolutions precede the first level and only the last level adds
+    details, so the network is for its largest scale only.
+
     `dtype` is that of the features; parameters and images stay float32.
 
     Memory: the gradient at x4 for the authors' batch of 64 patches of 32x32 takes
@@ -103,9 +106,9 @@ class LapSRN(nn.Module):
 class MSLapSRN(nn.Module):
     """Doubles an image for each of `scales`, with the same weights at every level.
 
-    A level is `recursions` times a block of `depth` convolutions, the same each time,
-    whose output is added to what the level began with. The defaults are the paper's
-    D5R8, with 222,801 parameters, as have D5R2 and D5R5. `dtype` is that of the
+    A level applies one block of `depth` convolutions `recursions` times and adds the
+    features that the level began with to each output. The defaults are the paper's
+    D5R8, with 222,801 parameters; D5R2 and D5R5 have as many. `dtype` is that of the
     features; parameters and images stay float32.
 
     Memory: the gradient at x8 for 21 patches of 16x16, a third of the authors' batch,

@@ -14,12 +14,12 @@ from jaxsr.models import edsr
 
 
 class MDSR(nn.Module):
-    """Enlarges by any of `scales` through `blocks` residual blocks, `width` wide.
+    """Upscales by any of `scales` with `blocks` residual blocks of `width` channels.
 
     The defaults are the paper's large model, of 7,953,987 parameters; its baseline has
     blocks=16 and 3,227,203. With a tail for each scale, as in the authors' first code,
-    they have 7,957,449 and 3,230,665. Only the parts of the scale that is asked for
-    compute, and have a gradient other than zero. Images, `mean` and `dtype` are as in
+    they have 7,957,449 and 3,230,665. Only the layers of the requested scale are
+    computed; the gradient of the others is zero. Images, `mean` and `dtype` are as in
     `edsr.EDSR`.
 
     Memory: the gradient for 16 patches of 48x48 takes 2.8 GB at x4.

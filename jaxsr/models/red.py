@@ -1,4 +1,4 @@
-"""RED: convolutions and transposed ones, each second pair joined by a skip.
+"""RED: convolutions, then transposed convolutions, with skips between mirrored layers.
 
 Source: Mao, Shen and Yang, "Image Restoration Using Very Deep Convolutional
 Encoder-Decoder Networks with Symmetric Skip Connections", NIPS 2016.
@@ -16,21 +16,21 @@ from jaxsr.models import blocks
 class RED(nn.Module):
     """Sharpens a bicubic-enlarged image by an encoder and a decoder of equal length.
 
-    The paper's networks are RED30, the default; RED20, depth=20; and RED10, depth=10
-    with skip_every=0: it has the skip from input to output alone. For one channel they
+    The paper's networks are RED30 (the default), RED20 (depth=20) and RED10 (depth=10,
+    skip_every=0), which has only the skip from input to output. For one channel they
     have 1,035,201, 665,921 and 296,641 parameters. With shrinking=True the convolutions
-    do not pad, as in the paper's text: image and features lose a pixel on each side
-    with each of them, and gain it back with each transposed one. `dtype` is that of
+    do not pad, as in the paper's text: each of them takes a pixel off every side, and
+    each transposed convolution adds it again. `dtype` is that of
     the activations; parameters and the residual sum stay float32.
 
-    A transposed convolution of stride 1 is a convolution with its kernel turned by 180
-    degrees, and so it is stored.
+    A transposed convolution of stride 1 equals a convolution whose kernel is rotated by
+    180 degrees; kernels are stored in that form.
 
     Fields:
         depth: layers, even.
         width: channels.
         skip_every: 2 adds every second convolution to its mirror; 0 adds none.
-        shrinking: whether pixels beyond the image count as absent, not as zeros.
+        shrinking: whether layers are unpadded, as above.
     """
 
     input = "interpolated"

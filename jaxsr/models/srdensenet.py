@@ -19,17 +19,18 @@ from jaxsr.models import blocks
 
 
 class SRDenseNet(nn.Module):
-    """Enlarges by `blocks` dense blocks of `depth` convolutions that each add `growth`.
+    """Upscales with `blocks` dense blocks of `depth` convolutions of `growth` channels.
 
-    Memory: the activations at the size of the output are 256 wide, a gigabyte for each
-    megapixel. The gradient for the paper's batch of 32 patches of 25x25 takes 2 GB.
+    Memory: at the output's size there are 256 channels, a gigabyte for each megapixel.
+    The gradient for the paper's batch of 32 patches of 25x25 takes 2 GB.
 
     Attributes:
         scale: 2, 4 or 8; a transposed convolution for each doubling. The paper's is 4.
         features: what the transposed convolutions are given: "h", the last block's
             output (1,553,409 parameters); "hl", the first layer's too (1,848,321);
-            "all", those of the first layer and every block by way of a 1x1 convolution
-            (2,659,585), and each block is given all before it, not the last alone.
+            "all", those of the first layer and of every block, through a 1x1
+            convolution (2,659,585); each block is then given all outputs before it,
+            not only the last one.
         dense: whether each convolution of a block sees the block's input, as in
             DenseNet, or only the block's first. With width=16 it is close to
             https://github.com/wxywhu/SRDenseNet-pytorch, which has transposed kernels

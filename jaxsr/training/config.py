@@ -17,8 +17,7 @@ from jaxsr import (
     weights,
 )
 
-# The names of an objective and a loss that are in no table: they need more than one
-# network.
+# The objective and the loss that are not in the tables, for they need a second network.
 ADVERSARIAL = "adversarial"
 VGG = "vgg"
 
@@ -39,7 +38,7 @@ _RATES = checks.several(
 SETTINGS = {
     "seed": (0, checks.integer(0)),  # of the network's first weights
     "epochs": (80.0, checks.number(above=0)),  # length of the run; fractions are fine
-    # The second is of NVIDIA, the third that of activations.
+    # "tf32" is for products on NVIDIA GPUs; "bfloat16" is the dtype of activations.
     "precision": ("float32", checks.one_of(["float32", "tf32", "bfloat16"])),
     # A name of jaxsr.models.NETWORKS and the fields that differ from the paper's.
     "network": ({"name": "vdsr"}, _DICTIONARY),
@@ -50,14 +49,14 @@ SETTINGS = {
     # those of jaxsr.step.make_gan_step.
     "objective": ({"name": "supervised"}, _DICTIONARY),
     "discriminator": ({}, _DICTIONARY),  # its fields that differ from the paper's
-    # Of VGG19, for the loss "vgg".
+    # The layer of VGG19 whose features the loss "vgg" compares.
     "perceptual.layer": ("conv5_4", checks.one_of(perceptual.VGG19_LAYERS)),
-    # Of its features: over their channels the mean, or the sum.
+    # How the squared errors of its features are combined over channels.
     "perceptual.reduction": ("mean", checks.one_of(perceptual.REDUCTIONS)),
-    "perceptual.weights": ("", checks.TEXT),  # VGG19's file; "" looks for one
-    "perceptual.lpips": ("", checks.TEXT),  # LPIPS' file; "" looks for one
+    "perceptual.weights": ("", checks.TEXT),  # file of VGG19; "" searches for it
+    "perceptual.lpips": ("", checks.TEXT),  # file of LPIPS; "" searches for it
     "perceptual.total_variation": (0.0, checks.number(0)),  # weight beside any loss
-    "start": ("", checks.TEXT),  # a model to start from; "" starts from nothing
+    "start": ("", checks.TEXT),  # initial model; "" for random weights
     "ema_decay": (0.0, checks.number(0, below=1)),  # 0 disables averaging
     # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
     # epochs.
@@ -69,12 +68,12 @@ SETTINGS = {
     "accumulate": (1, checks.integer()),  # updates whose gradients are averaged
     # A set, a folder, "tfds:NAME", or several joined by "+".
     "data.name": ("291", checks.TEXT),
-    # Where sets lie; "" is $JAXSR_DATA or ~/.cache/jaxsr/data.
+    # The folder of the image sets; "" is $JAXSR_DATA or ~/.cache/jaxsr/data.
     "data.dir": ("", checks.TEXT),
     "data.strict": (False, checks.FLAG),  # a missing set is an error
-    # With "device" the images lie on the accelerator.
+    # "device" keeps the images in the memory of the accelerator.
     "data.backend": ("tfdata", checks.one_of(["device", "tfdata"])),
-    "data.seed": (0, checks.integer(0)),  # of the order and the turns of patches
+    "data.seed": (0, checks.integer(0)),  # of the order and symmetries of patches
     "data.plan": ("grid", checks.one_of(["grid", "pyramid", "random"])),
     "data.scales": ((2, 3, 4), checks.several(checks.integer(most=64), least=1)),
     # Pixels a side, of the network's input; in the plan "pyramid" of the true image.
@@ -93,16 +92,16 @@ SETTINGS = {
     "validation.every": (1.0, checks.number(above=0)),  # epochs
     # "" keeps the newest model.
     "validation.best_by": ("psnr", checks.one_of(["lpips", "psnr", ""])),
-    "checkpoint.minutes": (1.0, checks.number(0)),  # between two
+    "checkpoint.minutes": (1.0, checks.number(0)),  # between two checkpoints
     "checkpoint.keep": (3, checks.integer()),  # the newest, beside the best
-    # Those found are scored in the end.
+    # Those found are scored after training.
     "evaluation.sets": (("Set5", "Set14", "B100", "Urban100"), _NAMES),
     "log_every": (100, checks.integer()),  # updates
     # On an accelerator; a CPU makes one at a time.
     "updates_per_dispatch": (32, checks.integer(most=10_000)),
 }
 
-# Allowed values of arguments, in every optimizer, schedule ... that has such a one.
+# Allowed values of arguments, for every optimizer, schedule ... that takes them.
 ARGUMENTS = {
     "objective.updates": checks.integer(),
     "objective.weight": checks.number(0),
@@ -213,7 +212,7 @@ def _check_memory(config):
     ):
         if 4 * numbers > memory:
             raise ValueError(
-                f"{what} of these settings would take {4 * numbers / 1e9:,.0f} GB or "
+                f"{what} of these settings would need {4 * numbers / 1e9:,.0f} GB or "
                 f"more, and this machine has {memory / 1e9:.0f}: set data.batch, "
                 "data.patch, network or data.epoch lower."
             )

@@ -43,7 +43,7 @@ def choose(table: dict, section: str, settings: dict, *args, **given):
             f"{section} {name!r} has the settings {known}"
             + (f"; got {unknown}" if unknown else "")
             + (f"; {missing} missing" if missing else "")
-            + f". Another one is given whole: --config.{section}=\"{{'name': ...}}\"."
+            + f". Override it whole: --config.{section}=\"{{'name': ...}}\"."
         )
     try:
         return table[name](*args, **settings, **given)

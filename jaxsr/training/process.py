@@ -48,7 +48,9 @@ def alone(workdir: pathlib.Path):
             raise ValueError(f"another process is training in {workdir}.") from error
         except OSError as error:  # some network file systems cannot
             logging.warning(
-                "%s cannot be locked (%s): start no second run.", workdir, error
+                "%s cannot be locked (%s): do not start a second run in it.",
+                workdir,
+                error,
             )
         yield
 

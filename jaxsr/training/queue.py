@@ -226,22 +226,26 @@ def main(argv: list[str] | None = None) -> int:
         "--models", default="experiments/shipped.toml", help="the list (%(default)s)"
     )
     parser.add_argument(
-        "--runs", default="runs", help="where the runs' directories lie (%(default)s)"
+        "--runs",
+        default="runs",
+        help="the folder of the work directories (%(default)s)",
     )
     parser.add_argument(
         "--shipped",
         default=cards.FOLDER,
         type=pathlib.Path,
-        help="the folder that better models are put into (the package's)",
+        help="where improved models are put (default: in the package)",
     )
-    parser.add_argument("--list", action="store_true", help="show how far each is")
+    parser.add_argument(
+        "--list", action="store_true", help="show the progress of each run"
+    )
     parser.add_argument(
         "--rate",
         action="store_true",
-        help="only measure again what `--model auto` chooses the shipped models by",
+        help="only measure again the figures by which `--model auto` chooses",
     )
     parser.add_argument(
-        "--take", action="store_true", help="only ship what improved so far"
+        "--take", action="store_true", help="only ship the models improved so far"
     )
     args = parser.parse_args(argv)
     terminal.make_safe()

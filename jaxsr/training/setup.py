@@ -198,7 +198,10 @@ def open_data(
     """
     for name in [data["name"]] + [validation] * (not benchmark):
         if sets.split_of(name) == "test":
-            raise ValueError(f"{name} is a benchmark: it only measures, in the end.")
+            raise ValueError(
+                f"{name} is a benchmark set: it is only for the "
+                "evaluation after training."
+            )
     source = _open(data, data["name"], "samples", "TRAINING ON")
     least = data["patch"] if data["plan"] == "pyramid" else 1
     source = sources.with_reduced(source, tuple(data["reduced"]), least=least)
@@ -227,8 +230,8 @@ def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source
         small = np.array(source.names)[~fits]
         named = ", ".join(small[:9]) + ", ..." * (len(small) > 9)
         print(
-            f"{len(small)} of {len(fits)} images are not trained on: they have less "
-            f"than {needed} pixels a side: {named}",
+            f"{len(small)} of {len(fits)} images are not trained on, for they have "
+            f"fewer than {needed} pixels a side: {named}",
             flush=True,
         )
     return sources.only(source, np.flatnonzero(fits))
@@ -276,7 +279,9 @@ def warm_start(
     try:
         model = weights.load(path)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error} start='' starts from nothing.") from error
+        raise FileNotFoundError(
+            f"{error} Set start='' to begin with random weights."
+        ) from error
     if isinstance(net, srresnet.SRResNet) and isinstance(model.net, edsr.EDSR):
         theirs = srresnet.from_edsr(model.net, model.variables)
         model = model._replace(variables=theirs)
@@ -309,5 +314,5 @@ def warm_start(
             + "."
         )
     if left:
-        logging.warning("%s gives all but %s.", path, ", ".join(left))
+        logging.warning("%s provides all tensors except %s.", path, ", ".join(left))
     return traverse_util.unflatten_dict(flat | taken, sep="/")
