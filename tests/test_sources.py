@@ -197,7 +197,7 @@ def test_reduced_images_beside_reference_images_are_an_error(
 ):
     for name in names:
         save(tmp_path / f"{name}.png")
-    message = rf"low-resolution images \(in {low}.*beside others \(in {true}.*as reference images"
+    message = rf"resolution images \(in {low}.*others \(in {true}.*as reference images"
     with pytest.raises(ValueError, match=message):
         sets.open_source(str(tmp_path))
 
