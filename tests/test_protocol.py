@@ -138,7 +138,7 @@ def test_a_model_for_blurred_images_is_measured_on_them(photo, color, lpips):
     text = tables.text(rows, model.card)
     assert "every `scale`-th pixel after a Gaussian of sigma 1.2" in text
     assert "bicubic degradation" not in text
-    first, *_ = protocol.crops(model, photo, 3, side=255)
+    first, *_ = protocol.crops([model], photo, 3, side=255)
     if color == "y":  # in colour: its chroma is bicubic's
         first, sr = image.rgb_to_y(first), pair[0].clip(16 / 255, 235 / 255)
     np.testing.assert_allclose(first, sr, atol=1.1 / 255)
@@ -192,13 +192,13 @@ def test_images_too_small_to_measure_are_left_out_and_named(photo):
 
 
 def test_crops_are_where_bicubic_is_furthest_off(photo):
-    base, sr, hr = protocol.crops(toy(), photo, 4, side=32)
+    base, sr, hr = protocol.crops([toy()], photo, 4, side=32)
     assert base.shape == sr.shape == hr.shape == (32, 32, 3)  # in colour
     whole, true = protocol.restore_rgb(protocol.baseline(), photo, 4)
     error = (whole - true) ** 2
     blocks = error.reshape(8, 32, 8, 32, 3).sum(axis=(1, 3, 4))
     np.testing.assert_allclose(((base - hr) ** 2).sum(), blocks.max(), rtol=1e-4)
-    small = protocol.crops(toy(), photo[:20, :24], 4, side=32)
+    small = protocol.crops([toy()], photo[:20, :24], 4, side=32)
     assert small[0].shape == (20, 24, 3)
 
 
@@ -360,7 +360,7 @@ def test_json_holds_every_score_and_how_it_came_about(tmp_path):
 
 
 def test_figures_are_readable_pictures(tmp_path, photo):
-    rows = [protocol.crops(toy(), photo, 3, side=48)] * 2
+    rows = [protocol.crops([toy()], photo, 3, side=48)] * 2
     figures.crops(tmp_path / "crops.png", rows, titles=["bicubic", "vdsr", "true"])
     records = [{"step": i, "loss": 1 / (i + 1)} for i in range(5)]
     records.append({"step": 4, "validation_psnr": 30.0})

@@ -210,6 +210,14 @@ def test_errors_by_distance_are_those_of_the_pixels(folders):
     np.testing.assert_allclose(list(columns.values()), expected, rtol=1e-6)
 
 
+def test_epochs_are_those_of_the_full_length_at_any_budget():
+    records = [{"step": s, "validation_psnr": 30.0 + s} for s in (1, 2, 3, 4)]
+    run = study.Run({}, None, [{"step": 1, "loss": 0.1}, *records], pathlib.Path())
+    columns = measures.after(20, 40, 80)(run)
+    assert columns == {"epoch 20": 31.0, "epoch 40": 32.0, "epoch 80": 34.0}
+    assert measures.after(80)(run._replace(records=[])) == {}
+
+
 def test_every_form_of_a_figure_is_drawn():
     measured = {"a": [{"x": 30.0}, {"x": 31.0}], "b": [{"x": 32.0}]}
     curves = {"a": [[(1.0, 30.0), (2.0, 31.0)]], "b": []}
@@ -219,8 +227,8 @@ def test_every_form_of_a_figure_is_drawn():
     forms = [
         drawing.over({"a": 1, "b": 2}, "x", label="depth"),
         drawing.dots("x"),
-        drawing.epochs(x=()),
-        drawing.along_columns({"x": 0}, label="pixels"),
+        drawing.epochs(("x", ["a", "b"])),
+        drawing.along_columns({"x": 0}, label="pixels", of="x"),
         drawing.against_seconds("x", {"a": 0.2}),
     ]
     for draw in forms:

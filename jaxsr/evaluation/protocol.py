@@ -257,21 +257,23 @@ def _means(scores, label):
 
 
 def crops(
-    model: weights.Model, pixels: np.ndarray, scale: int, *, side: int
+    models: Sequence[weights.Model], pixels: np.ndarray, scale: int, *, side: int
 ) -> list[np.ndarray]:
-    """[bicubic, sr, hr] [side, side, 3]: the square where bicubic's error is largest.
+    """[bicubic, *srs, hr] [side, side, 3]: the square where bicubic's error is largest.
 
-    In colour; smaller where the image is. The arguments are those of `restore_image`.
+    In colour; smaller where the image is. Bicubic is in the colour of the first of the
+    models. The other arguments are those of `restore_image`.
     """
-    sr, hr = restore_rgb(model, pixels, scale)
-    base, _ = restore_rgb(bicubic_of(model), pixels, scale)
+    first = bicubic_of(models[0]) if models else baseline()
+    base, hr = restore_rgb(first, pixels, scale)
+    srs = [restore_rgb(model, pixels, scale)[0] for model in models]
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:
         error = ((base - hr) ** 2)[:height, :width]
         blocks = einops.reduce(error, "(y a) (x b) c -> y x", "sum", a=side, b=side)
         top, left = side * np.array(np.unravel_index(blocks.argmax(), blocks.shape))
-    return [x[top : top + side, left : left + side] for x in (base, sr, hr)]
+    return [x[top : top + side, left : left + side] for x in (base, *srs, hr)]
 
 
 def compare(

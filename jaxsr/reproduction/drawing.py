@@ -14,13 +14,16 @@ from jaxsr.reproduction import study
 
 Draw = Callable[[study.Results], object]
 
+# In place of a column: the seconds that a network takes for an image.
+SECONDS = "seconds"
+
 
 def over(x: dict[str, float], *columns: str, label: str, groups=None) -> Draw:
     """A panel for each column: the score over a number that each variant has.
 
     Args:
         x: variant -> that number.
-        columns: of the measure.
+        columns: of the measure, or `SECONDS`.
         label: what the number is.
         groups: variant -> the line it belongs to; by default all are one line.
     """
@@ -45,12 +48,20 @@ def over(x: dict[str, float], *columns: str, label: str, groups=None) -> Draw:
                         *zip(*sorted(paper)), f"C{i}:", marker="o", fillstyle="none"
                     )
             _bicubic(ax, results, column)
-            ax.set(xlabel=label, title=column, ylabel="PSNR, dB")
+            ax.set(xlabel=label, ylabel=_label(column))
             ax.set_xticks(sorted(set(x.values())))
-        _legend(fig, axes[-1], results)
+        _legend(fig, axes[0], results)
         return fig
 
     return draw
+
+
+def _label(column: str) -> str:
+    """The label of an axis, with its unit."""
+    if column == SECONDS:
+        return "seconds for an image"
+    data, _, kind = column.partition(", ")
+    return f"LPIPS on {data}" if kind == "LPIPS" else f"PSNR on {column}, dB"
 
 
 def _legend(fig, ax, results):
@@ -68,46 +79,46 @@ def dots(*columns: str) -> Draw:
 
     def draw(results):
         variants = list(results.measured)
-        fig, axes = _panels(len(columns), height=0.35 * len(variants) + 1.6)
+        height = 0.35 * len(variants) + 1.6
+        fig, axes = _panels(len(columns), height=height, sharey=True)
         for ax, column in zip(axes, columns):
+            label = "measured"
             for y, variant in enumerate(variants):
                 mean, deviation = _mean(results, variant, column)
                 if mean is not None:
-                    ax.errorbar(
-                        mean, y, xerr=deviation, marker="o", color="C0", capsize=3
-                    )
+                    style = {"color": "C0", "capsize": 3, "label": label}
+                    ax.errorbar(mean, y, xerr=deviation, marker="o", ls="", **style)
+                    label = None
                 paper = results.paper.get(variant, {}).get(column)
                 if paper is not None:
                     ax.plot(paper, y, "o", color="C0", fillstyle="none")
             _bicubic(ax, results, column, upright=True)
-            ax.set(yticks=range(len(variants)), xlabel=column)
-            ax.set_yticklabels(variants)
-            ax.invert_yaxis()
-            ax.margins(y=0.15)
-        _legend(fig, axes[-1], results)
+            ax.set_xlabel(_label(column))
+        axes[0].set_yticks(range(len(variants)), variants)
+        axes[0].set_ylim(len(variants) - 0.5, -0.5)
+        _legend(fig, axes[0], results)
         return fig
 
     return draw
 
 
-def epochs(**panels: Sequence[str]) -> Draw:
+def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
     """The PSNR over the epochs, by the measurements along, a line for each variant.
 
     Args:
-        panels: what is measured, as "Set5_x2" -> its variants; without any, all.
+        panels: what is measured, as "Set5 x2", and its variants.
     """
 
     def draw(results):
         fig, axes = _panels(len(panels))
-        for ax, (name, variants) in zip(axes, panels.items()):
-            name = name.replace("_", " ")
-            for i, variant in enumerate(variants or results.curves):
+        for ax, (column, variants) in zip(axes, panels):
+            for i, variant in enumerate(variants):
                 _course(ax, results, variant, f"C{i}")
-            _bicubic(ax, results, name)
+            _bicubic(ax, results, column)
             # A run that diverges for a while must not hide the others.
-            low = results.bicubic.get(name, 30.0) - 8
+            low = results.bicubic.get(column, 30.0) - 8
             ax.set_ylim(bottom=max(low, ax.get_ylim()[0]))
-            ax.set(xlabel="epochs of the full length", ylabel=f"PSNR on {name}, dB")
+            ax.set(xlabel="epochs, as of the full length", ylabel=_label(column))
             ax.legend(frameon=False, fontsize=8)
         return fig
 
@@ -119,18 +130,23 @@ def _course(ax, results, variant: str, color: str) -> None:
     for points in filter(None, results.curves.get(variant, ())):
         ax.plot(*zip(*points), color=color, label=label)
         label = None  # of the other seeds
-    for column, value in results.paper.get(variant, {}).items():
-        if column.startswith("epoch "):
-            epoch = float(column.removeprefix("epoch "))
-            ax.plot(epoch, value, "o", color=color, fillstyle="none")
+    printed = {
+        float(column.removeprefix("epoch ")): value
+        for column, value in results.paper.get(variant, {}).items()
+        if column.startswith("epoch ")
+    }
+    if printed:
+        style = {"color": color, "fillstyle": "none", "label": f"{variant}, paper"}
+        ax.plot(*zip(*printed.items()), "o", **style)
 
 
-def along_columns(x: dict[str, float], *, label: str) -> Draw:
+def along_columns(x: dict[str, float], *, label: str, of: str) -> Draw:
     """One panel with a line for each variant: its columns over their numbers.
 
     Args:
         x: column -> number.
         label: what the number is.
+        of: what is measured, as "Set5 x2".
     """
 
     def draw(results):
@@ -147,7 +163,7 @@ def along_columns(x: dict[str, float], *, label: str) -> Draw:
         if all(column in results.bicubic for column in x):
             values = [results.bicubic[column] for column in x]
             ax.plot(x.values(), values, "--", color="gray", label="bicubic")
-        ax.set(xlabel=label, ylabel="PSNR, dB")
+        ax.set(xlabel=label, ylabel=_label(of))
         ax.legend(frameon=False)
         return fig
 
@@ -164,17 +180,17 @@ def against_seconds(column: str, printed: dict[str, float]) -> Draw:
 
     def draw(results):
         fig, (ax,) = _panels(1, height=4.5)
-        for variant, seconds in results.seconds.items():
+        for variant in results.seconds:
             mean, _ = _mean(results, variant, column)
+            seconds, _ = _mean(results, variant, SECONDS)
             if mean is not None and seconds:
-                _point(ax, np.mean(seconds), mean, variant, "full")
+                _point(ax, seconds, mean, variant, "full")
         for variant, seconds in printed.items():
             psnr = results.paper.get(variant, {}).get(column)
             if psnr is not None and seconds:
                 _point(ax, seconds, psnr, variant, "none")
         _bicubic(ax, results, column)
-        ax.set(xscale="log", xlabel="seconds for an image", ylabel="PSNR, dB")
-        ax.set_title(column)
+        ax.set(xscale="log", xlabel=_label(SECONDS), ylabel=_label(column))
         ax.invert_xaxis()
         ax.margins(0.2)
         return fig
@@ -188,29 +204,26 @@ def _point(ax, x, y, text, fill):
     ax.annotate(text, (x, y), **place)
 
 
-def crops(name: str, count: int, scale: int) -> Draw:
-    """Crops where bicubic is furthest off: bicubic, every variant, the true image.
+def crops(name: str, images: Sequence[str], scale: int, *variants: str) -> Draw:
+    """Crops where bicubic is furthest off: bicubic, the variants, the true image.
 
     Args:
         name: of a benchmark set.
-        count: of its images, the first ones.
+        images: names of some of its images.
         scale: by which they are upscaled.
+        variants: those that are shown, of their first seed; by default all.
     """
 
     def draw(results):
-        (source,) = sets.open_each([name])
-        firsts = {}
+        (source,), shown = sets.open_each([name]), {}
         for job in results.jobs:
-            firsts.setdefault(job.variant, job.trained().model)
-        rows, titles = [], ["bicubic", *firsts, "true"]
-        for i in range(count):
-            pixels, row = source.read(i), {}
-            for variant, model in firsts.items():
-                row["bicubic"], row[variant], row["true"] = protocol.crops(
-                    model, pixels, scale, side=96
-                )
-            rows.append([row[title] for title in titles])
-        return figures.strip(rows, titles=titles)
+            if job.variant in (variants or results.measured):
+                shown.setdefault(job.variant, job.trained().model)
+        rows = []
+        for stem in images:
+            pixels = source.read(source.names.index(stem))
+            rows.append(protocol.crops([*shown.values()], pixels, scale, side=96))
+        return figures.strip(rows, titles=["bicubic", *shown, "true"])
 
     return draw
 
@@ -239,11 +252,11 @@ def snapshots(variant: str, count: int) -> Draw:
     return draw
 
 
-def _panels(count: int, height: float = 3.6):
+def _panels(count: int, height: float = 3.6, **options):
     from matplotlib import figure
 
     fig = figure.Figure(figsize=(4.4 * count, height), layout="constrained")
-    axes = np.ravel(fig.subplots(1, count))
+    axes = np.ravel(fig.subplots(1, count, **options))
     for ax in axes:
         ax.grid(alpha=0.3)
     return fig, axes
@@ -251,7 +264,11 @@ def _panels(count: int, height: float = 3.6):
 
 def _mean(results, variant: str, column: str) -> tuple[float | None, float]:
     """The mean and the standard deviation over seeds."""
-    values = [run[column] for run in results.measured.get(variant, ()) if column in run]
+    if column == SECONDS:
+        values = results.seconds.get(variant)
+    else:
+        runs = results.measured.get(variant, ())
+        values = [run[column] for run in runs if column in run]
     if not values:
         return None, 0.0
     return float(np.mean(values)), float(np.std(values))

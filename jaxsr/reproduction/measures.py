@@ -63,21 +63,19 @@ def rgb_psnr(name: str) -> Measure:
 
 
 def after(*epochs: int) -> Measure:
-    """Columns "epoch 10": the PSNR in dB of the measurements along the way.
+    """Columns "epoch 10": the PSNR in dB of the nearest measurement along the way.
 
-    Epochs are of the full length; at a smaller budget they come as much earlier.
+    Epochs are of the full length, which is the last of them; at a smaller budget they
+    come as much earlier.
     """
 
     def measure(run):
-        total = run.config["epochs"]
-        every = run.config["validation"]["every"]
-        values = [y for _, y in curve(run)]
-        full = max(epochs)
+        points = curve(run)
         found = {}
-        for epoch in epochs:
-            i = round(epoch / full * total / every) - 1
-            if 0 <= i < len(values):
-                found[f"epoch {epoch}"] = values[i]
+        for epoch in epochs if points else ():
+            step = points[-1][0] * epoch / max(epochs)
+            _, psnr = min(points, key=lambda point: abs(point[0] - step))
+            found[f"epoch {epoch}"] = psnr
         return found
 
     return measure
@@ -124,8 +122,8 @@ def at_distances(name: str, distances: Sequence[int]) -> Measure:
 
 
 def seconds(run: study.Run, name: str) -> float:
-    """The median seconds that the network takes for an image of a set, compiled."""
-    (source,), scale = sets.open_each([name]), max(run.config["data"]["scales"])
+    """The median seconds for an image of a set, compiled, at the smallest scale."""
+    (source,), scale = sets.open_each([name]), min(run.config["data"]["scales"])
     taken = []
     for i in [*range(len(source.names))] * 2:
         pixels, began = source.read(i), time.perf_counter()

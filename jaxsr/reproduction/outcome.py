@@ -23,7 +23,7 @@ def write(
     workdir: pathlib.Path,
     budget: float,
 ) -> None:
-    """Writes results.md, results.json, times.json and figure.png into a folder."""
+    """Writes results.md, results.json, times.json and the figures into a folder."""
     results = gather(of, name, jobs, bicubic, budget)
     files.write_text(workdir / "results.md", text(of, name, jobs, results, budget))
     content = {"study": name, "source": of.source, "budget": budget}
@@ -32,9 +32,12 @@ def write(
     _write_json(workdir / "results.json", content)
     _write_json(workdir / "times.json", {j.workdir.name: time(j) for j in jobs})
     if any(any(rows) for rows in results.measured.values()):
-        figure = of.draw(results)
-        figure.suptitle(f"{name} ({of.source}), {share(budget)}", fontsize=9)
-        figure.savefig(workdir / "figure.png", dpi=110)
+        title = f"{name}: {of.source}\n{length(jobs, budget)}"
+        for file, draw in {"figure.png": of.draw, "crops.png": of.strip}.items():
+            if draw:
+                figure = draw(results)
+                figure.suptitle(title, fontsize=9)
+                figure.savefig(workdir / file, dpi=110)
 
 
 def _write_json(path, content):
@@ -85,13 +88,12 @@ def text(
     A cell holds the mean over seeds, with more than one of them the standard deviation,
     and in brackets the number that the paper prints.
     """
-    seeds = len({job.seed for job in jobs})
-    lines = [f"# {name}: {of.source}", "", f"{of.varies}."]
-    lines += [f"{share(budget).capitalize()}; {seeds} seed{'s' * (seeds > 1)}."]
+    lines = [f"# {name}: {of.source}", "", f"{of.varies}.", f"{length(jobs, budget)}."]
     if of.along:
         name = of.sets[0]
         lines.append(f"{name} was measured along the way; nothing was chosen by it.")
     lines += [f"{of.notes}."] * bool(of.notes)
+    lines.append("Scores are PSNR in dB unless the column says otherwise.")
     lines += ["In brackets: the number that the paper prints."] * bool(results.paper)
     rows = [row for runs in results.measured.values() for row in runs]
     columns = list(dict.fromkeys(c for row in [*rows, results.bicubic] for c in row))
@@ -115,9 +117,11 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def share(budget: float) -> str:
-    """The length of the runs in words."""
-    return "at full length" if budget == 1 else f"at {budget:g} of the full length"
+def length(jobs: list[study.Job], budget: float) -> str:
+    """The length of the runs and the number of seeds, in words."""
+    share = "full length" if budget == 1 else f"{budget:g} of the full length"
+    seeds = len({job.seed for job in jobs})
+    return f"At {share}; {seeds} seed{'s' * (seeds != 1)}"
 
 
 def _cell(values: list[float], paper: float | None = None) -> str:

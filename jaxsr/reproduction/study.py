@@ -83,6 +83,7 @@ class Study(NamedTuple):
             setting "model", of `weights.load`, is that model and is not trained.
         measure: makes the numbers of a table's row of a `Run`; see `measures`.
         draw: makes the figure of `Results`; see `drawing`.
+        strip: makes a strip of crops of them, or none.
         along: epochs between two measurements of the first of `sets` while a run
             trains, for studies of its course; 0 for none. Nothing is chosen by them.
         sets: the benchmark sets that are measured.
@@ -98,6 +99,7 @@ class Study(NamedTuple):
     variants: dict[str, dict]
     measure: Callable[[Run], dict[str, float]]
     draw: Callable[[Results], object]
+    strip: Callable[[Results], object] | None = None
     along: float = 0.0
     sets: tuple[str, ...] = ("Set5",)
     timed: bool = False

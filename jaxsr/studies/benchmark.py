@@ -1,4 +1,4 @@
-"""VDSR, table 3 and figure 1: every model, and others as printed."""
+"""VDSR, table 3 and figures 1, 6 and 7: every model, and others as printed."""
 
 from jaxsr import cards, papers
 from jaxsr.reproduction import drawing, measures, study
@@ -11,6 +11,8 @@ PRINTED = {
     "SRCNN": "9-5-5 (VDSR-table3)",
     "VDSR": "paper-table3",
 }
+# Beside bicubic and the true image in the strip of crops.
+SHOWN = ("srcnn_955_x3", "fsrcnn_x3", "vdsr", "edsr_baseline_x3")
 
 
 def _cells(network, variant):
@@ -24,19 +26,20 @@ def _cells(network, variant):
 
 
 def _seconds(network, variant):
-    return papers.scores()[network][variant]["Set5"]["x3"]["time_s"]
+    return papers.scores()[network][variant]["Set5"]["x2"]["time_s"]
 
 
 STUDY = study.Study(
-    varies="All shipped models, and four methods as printed",
-    source="VDSR, table 3 and figure 1",
+    varies="All shipped models, and others as printed",
+    source="VDSR, table 3 and figures 1, 6 and 7",
     settings={},
     variants={name: {"model": name} for name in cards.shipped()},
     measure=measures.psnr(*SETS, ssim=True),
     draw=drawing.against_seconds(
-        "Set5 x3",
+        "Set5 x2",
         {f"{name}, printed": _seconds(name, v) for name, v in PRINTED.items()},
     ),
+    strip=drawing.crops("B100", ["148026", "38092"], 3, *SHOWN),
     sets=SETS,
     timed=True,
     notes="Urban100 is not among the image sets that jaxsr fetches",

@@ -25,8 +25,8 @@ STUDY = study.Study(
     },
     measure=measures.psnr("Set5"),
     draw=drawing.epochs(
-        Set5_x3=["x3, from nothing", "x3, from x2"],
-        Set5_x4=["x4, from nothing", "x4, from x2"],
+        ("Set5 x3", ["x3, from nothing", "x3, from x2"]),
+        ("Set5 x4", ["x4, from nothing", "x4, from x2"]),
     ),
     along=3.0,
     notes=edsr_bn.NOTES,

@@ -32,8 +32,8 @@ STUDY = study.Study(
     },
     measure=measures.psnr("Set5"),
     draw=drawing.epochs(
-        Set5_x2=["x2, from nothing", "x2, deconvolution of x3's"],
-        Set5_x4=["x4, from nothing", "x4, deconvolution of x3's"],
+        ("Set5 x2", ["x2, from nothing", "x2, deconvolution of x3's"]),
+        ("Set5 x4", ["x4, from nothing", "x4, deconvolution of x3's"]),
     ),
     along=10.0,
     notes=fsrcnn_dsm.NOTES,

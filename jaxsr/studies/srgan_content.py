@@ -45,7 +45,8 @@ STUDY = study.Study(
         measures.psnr("Set5", "Set14", ssim=True),
         measures.lpips("Set5", "Set14"),
     ),
-    draw=drawing.crops("Set5", 1, 4),
+    draw=drawing.dots("Set5 x4", "Set14 x4", "Set14 x4, LPIPS"),
+    strip=drawing.crops("Set14", ["baboon", "comic"], 4),
     sets=("Set5", "Set14"),
     notes=(
         "All begin as the shipped srresnet_x4. The paper's SSIM is that of another "

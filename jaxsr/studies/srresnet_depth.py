@@ -21,7 +21,7 @@ STUDY = study.Study(
         for name, blocks in BLOCKS.items()
     },
     measure=measures.all_of(measures.psnr("Set5", "Set14"), measures.parameters),
-    draw=drawing.over(BLOCKS, "Set5 x4", "Set14 x4", label="residual blocks"),
+    draw=drawing.over(BLOCKS, "Set5 x4", drawing.SECONDS, label="residual blocks"),
     sets=("Set5", "Set14"),
     timed=True,
     notes=NOTES,

@@ -19,7 +19,9 @@ STUDY = study.Study(
     },
     measure=measures.at_distances("Set5", DISTANCES),
     draw=drawing.along_columns(
-        {f"{d} px": d for d in DISTANCES}, label="distance from the border, pixels"
+        {f"{d} px": d for d in DISTANCES},
+        label="distance from the border, pixels",
+        of="Set5 x2",
     ),
     notes="The paper only says that borders are predicted well",
 )

@@ -78,7 +78,9 @@ def crops_of(
 ) -> list[list[np.ndarray]]:
     """[bicubic, ours, true] of the first images, where bicubic is furthest off."""
     count = min(3, len(source.names))
-    return [protocol.crops(model, source.read(i), scale, side=96) for i in range(count)]
+    return [
+        protocol.crops([model], source.read(i), scale, side=96) for i in range(count)
+    ]
 
 
 def finish(
@@ -116,7 +118,7 @@ def finish(
     pixels = [source.read(i) for i in range(min(4, len(source.names)))]
     figures.crops(
         workdir / "crops.png",
-        [protocol.crops(model, p, max(scales), side=64) for p in pixels],
+        [protocol.crops([model], p, max(scales), side=64) for p in pixels],
         titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
     )
     runs = {workdir.name: logs.read(workdir)}
