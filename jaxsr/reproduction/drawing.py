@@ -94,6 +94,7 @@ def dots(*columns: str) -> Draw:
                     ax.plot(paper, y, "o", color="C0", fillstyle="none")
             _bicubic(ax, results, column, upright=True)
             ax.set_xlabel(_label(column))
+            ax.locator_params(axis="x", nbins=5)
         axes[0].set_yticks(range(len(variants)), variants)
         axes[0].set_ylim(len(variants) - 0.5, -0.5)
         _legend(fig, axes[0], results)
