@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import open_set
@@ -216,6 +218,25 @@ def test_epochs_are_those_of_the_full_length_at_any_budget():
     columns = measures.after(20, 40, 80)(run)
     assert columns == {"epoch 20": 31.0, "epoch 40": 32.0, "epoch 80": 34.0}
     assert measures.after(80)(run._replace(records=[])) == {}
+
+
+def test_one_recursion_of_drcn_is_measured_alone(folders):
+    name = str(folders / "validation")
+    net = models.make("drcn", depth=2, width=8)
+    variables = net.init(jax.random.key(0), jnp.zeros([1, 16, 16, 1]))
+    card = weights.make_card(net, color="y", scales=[2], trained_on="nothing")
+    model = weights.Model(net, variables, card)
+    run = study.Run({"data": {"scales": (2,)}}, model, [], pathlib.Path())
+    columns = measures.recursions(name, (1, 2, 3))(run)
+    for column, factors in {
+        "recursion 1": [1.0, 0.0],
+        "recursion 2": [0.0, 1.0],
+    }.items():
+        params = variables["params"] | {"weights": jnp.array(factors)}
+        one = run._replace(model=model._replace(variables={"params": params}))
+        (expected,) = measures.psnr(name)(one).values()
+        assert columns.pop(column) == pytest.approx(expected, abs=1e-4)
+    assert not columns  # it has no third
 
 
 def test_every_form_of_a_figure_is_drawn():

@@ -147,25 +147,28 @@ def along_columns(x: dict[str, float], *, label: str, of: str) -> Draw:
     Args:
         x: column -> number.
         label: what the number is.
-        of: what is measured, as "Set5 x2".
+        of: what is measured, as "Set5 x2". Where that is a column itself, it is a star
+            at the end of the line.
     """
 
     def draw(results):
         fig, (ax,) = _panels(1)
-        lines = {
-            v: [_mean(results, v, column) for column in x] for v in results.measured
-        }
-        for variant, points in lines.items():
-            if all(mean is not None for mean, _ in points):
-                means, deviations = zip(*points)
-                ax.errorbar(
-                    x.values(), means, deviations, marker="o", capsize=3, label=variant
-                )
+        for i, variant in enumerate(results.measured):
+            points = [(n, *_mean(results, variant, column)) for column, n in x.items()]
+            points = [p for p in points if p[1] is not None]
+            if points:
+                style = {"color": f"C{i}", "capsize": 3, "label": variant}
+                ax.errorbar(*zip(*points), marker="o", **style)
+                whole, deviation = _mean(results, variant, of)
+                if whole is not None:
+                    style = {"color": f"C{i}", "marker": "*", "markersize": 12}
+                    ax.errorbar(points[-1][0], whole, deviation, **style)
         if all(column in results.bicubic for column in x):
             values = [results.bicubic[column] for column in x]
             ax.plot(x.values(), values, "--", color="gray", label="bicubic")
+        _bicubic(ax, results, of)
         ax.set(xlabel=label, ylabel=_label(of))
-        ax.legend(frameon=False)
+        _legend(fig, ax, results)
         return fig
 
     return draw

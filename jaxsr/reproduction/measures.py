@@ -121,6 +121,30 @@ def at_distances(name: str, distances: Sequence[int]) -> Measure:
     return measure
 
 
+def recursions(name: str, depths: Sequence[int]) -> Measure:
+    """Columns "recursion 6": the mean PSNR in dB of the image of this recursion alone.
+
+    Only of a DRCN, whose result is a weighted sum of the images of all recursions.
+    """
+
+    def measure(run):
+        net, variables, _ = run.model
+        found = {}
+        for depth in depths:
+            if variables and depth <= net.depth:
+                only = np.zeros(depth, np.float32)
+                only[-1] = 1
+                params = variables["params"] | {"weights": only}
+                model = run.model._replace(
+                    net=net.clone(depth=depth), variables={"params": params}
+                )
+                (score,) = psnr(name)(run._replace(model=model)).values()
+                found[f"recursion {depth}"] = score
+        return found
+
+    return measure
+
+
 def seconds(run: study.Run, name: str) -> float:
     """The median seconds for an image of a set, compiled, at the smallest scale."""
     (source,), scale = sets.open_each([name]), min(run.config["data"]["scales"])

@@ -96,7 +96,8 @@ def text(
     lines.append("Scores are PSNR in dB unless the column says otherwise.")
     lines += ["In brackets: the number that the paper prints."] * bool(results.paper)
     rows = [row for runs in results.measured.values() for row in runs]
-    columns = list(dict.fromkeys(c for row in [*rows, results.bicubic] for c in row))
+    rows += [results.bicubic, *results.paper.values()]
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     lines += ["", _line(["variant", *columns]), _line(["---"] * (1 + len(columns)))]
     if results.bicubic:
         cells = [
