@@ -113,11 +113,12 @@ def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
     def draw(results):
         fig, axes = _panels(len(panels))
         for ax, (column, variants) in zip(axes, panels):
+            printed = []
             for i, variant in enumerate(variants):
-                _course(ax, results, variant, f"C{i}")
+                printed += _course(ax, results, variant, f"C{i}")
             _bicubic(ax, results, column)
             # A run that diverges for a while must not hide the others.
-            low = results.bicubic.get(column, 30.0) - 8
+            low = min([results.bicubic.get(column, 30.0) - 7, *printed]) - 1
             ax.set_ylim(bottom=max(low, ax.get_ylim()[0]))
             ax.set(xlabel="epochs, as of the full length", ylabel=_label(column))
             ax.legend(frameon=False, fontsize=8)
@@ -126,7 +127,8 @@ def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
     return draw
 
 
-def _course(ax, results, variant: str, color: str) -> None:
+def _course(ax, results, variant: str, color: str) -> list[float]:
+    """Draws the validations of a variant, and what the paper prints, returned."""
     label = variant
     for points in filter(None, results.curves.get(variant, ())):
         ax.plot(*zip(*points), color=color, label=label)
@@ -139,6 +141,7 @@ def _course(ax, results, variant: str, color: str) -> None:
     if printed:
         style = {"color": color, "fillstyle": "none", "label": f"{variant}, paper"}
         ax.plot(*zip(*printed.items()), "o", **style)
+    return list(printed.values())
 
 
 def along_columns(x: dict[str, float], *, label: str, of: str) -> Draw:
@@ -183,29 +186,22 @@ def against_seconds(column: str, printed: dict[str, float]) -> Draw:
     """
 
     def draw(results):
-        fig, (ax,) = _panels(1, height=4.5)
-        for variant in results.seconds:
-            mean, _ = _mean(results, variant, column)
+        fig, (ax,) = _panels(1, height=4.0)
+        points = {v: _mean(results, v, column)[0] for v in results.seconds}
+        points = {v: psnr for v, psnr in points.items() if psnr is not None}
+        for i, (variant, psnr) in enumerate(points.items()):
             seconds, _ = _mean(results, variant, SECONDS)
-            if mean is not None and seconds:
-                _point(ax, seconds, mean, variant, "full")
-        for variant, seconds in printed.items():
-            psnr = results.paper.get(variant, {}).get(column)
-            if psnr is not None and seconds:
-                _point(ax, seconds, psnr, variant, "none")
+            ax.plot(seconds, psnr, "o", color=f"C{i}", label=variant)
+        for i, (variant, seconds) in enumerate(printed.items()):
+            style = {"color": f"C{i}", "fillstyle": "none", "label": variant}
+            ax.plot(seconds, results.paper[variant][column], "s", **style)
         _bicubic(ax, results, column)
         ax.set(xscale="log", xlabel=_label(SECONDS), ylabel=_label(column))
         ax.invert_xaxis()
-        ax.margins(0.2)
+        fig.legend(loc="outside right center", frameon=False)
         return fig
 
     return draw
-
-
-def _point(ax, x, y, text, fill):
-    ax.plot(x, y, "o", color="C0", fillstyle=fill)
-    place = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 7}
-    ax.annotate(text, (x, y), **place)
 
 
 def crops(name: str, images: Sequence[str], scale: int, *variants: str) -> Draw:
@@ -259,7 +255,7 @@ def snapshots(variant: str, count: int) -> Draw:
 def _panels(count: int, height: float = 3.6, **options):
     from matplotlib import figure
 
-    fig = figure.Figure(figsize=(4.4 * count, height), layout="constrained")
+    fig = figure.Figure(figsize=(4.4 * count + 1.4, height), layout="constrained")
     axes = np.ravel(fig.subplots(1, count, **options))
     for ax in axes:
         ax.grid(alpha=0.3)

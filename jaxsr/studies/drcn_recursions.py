@@ -37,7 +37,7 @@ STUDY = study.Study(
     measure=measures.all_of(measures.psnr("Set5"), measures.recursions("Set5", DEPTHS)),
     draw=drawing.along_columns(
         {f"recursion {depth}": depth for depth in DEPTHS},
-        label="recursion whose image is measured; star: the sum of all",
+        label="recursion (star: the sum of all)",
         of="Set5 x2",
     ),
     notes=(
