@@ -8,6 +8,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import PIL.Image
 import pytest
 from conftest import open_set
 
@@ -16,6 +17,7 @@ from jaxsr.reproduction import drawing, measures, outcome, runner, study
 from jaxsr.training import config as configs
 
 TINY = """
+from jaxsr.data import sets
 from jaxsr.reproduction import drawing, measures, study
 
 STUDY = study.Study(
@@ -49,6 +51,9 @@ STUDY = study.Study(
         measures.psnr({validation!r}), measures.parameters, measures.after(4, 8)
     ),
     draw=drawing.dots("validation x2"),
+    strip=drawing.crops(
+        {validation!r}, sets.open_source({validation!r}).names[:1], 2
+    ),
     sets=({validation!r},),
     along={along},
     notes="A test",
@@ -114,6 +119,8 @@ def test_a_study_runs_to_its_table_and_figure(tiny, tmp_path, capsys):
     first, second = (run for run in trained if run["variant"] == "2 layers")
     assert first["columns"] != second["columns"]  # another initialisation
     assert (out / "figure.png").read_bytes().startswith(b"\x89PNG")
+    with PIL.Image.open(out / "crops.png") as strip:
+        assert strip.width == 5 * 242  # bicubic, three variants, the true image
     assert "hours" in json.loads((out / "times.json").read_text())["2_layers-seed0"]
     capsys.readouterr()
     assert cli.main([*args, "--status"]) == 0

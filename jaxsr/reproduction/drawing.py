@@ -187,11 +187,13 @@ def against_seconds(column: str, printed: dict[str, float]) -> Draw:
 
     def draw(results):
         fig, (ax,) = _panels(1, height=4.0)
-        points = {v: _mean(results, v, column)[0] for v in results.seconds}
-        points = {v: psnr for v, psnr in points.items() if psnr is not None}
-        for i, (variant, psnr) in enumerate(points.items()):
-            seconds, _ = _mean(results, variant, SECONDS)
-            ax.plot(seconds, psnr, "o", color=f"C{i}", label=variant)
+        points = {
+            v: [_mean(results, v, c)[0] for c in (SECONDS, column)]
+            for v in results.seconds
+        }
+        points = {v: point for v, point in points.items() if None not in point}
+        for i, (variant, point) in enumerate(points.items()):
+            ax.plot(*point, "o", color=f"C{i}", label=variant)
         for i, (variant, seconds) in enumerate(printed.items()):
             style = {"color": f"C{i}", "fillstyle": "none", "label": variant}
             ax.plot(seconds, results.paper[variant][column], "s", **style)
@@ -215,10 +217,10 @@ def crops(name: str, images: Sequence[str], scale: int, *variants: str) -> Draw:
     """
 
     def draw(results):
-        (source,), shown = sets.open_each([name]), {}
-        for job in results.jobs:
-            if job.variant in (variants or results.measured):
-                shown.setdefault(job.variant, job.trained().model)
+        (source,) = sets.open_each([name])
+        jobs = {job.variant: job for job in reversed(results.jobs)}  # the first seed's
+        order = variants or results.measured
+        shown = {v: jobs[v].trained().model for v in order if v in jobs}
         rows = []
         for stem in images:
             pixels = source.read(source.names.index(stem))
