@@ -121,7 +121,7 @@ def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
             low = min([results.bicubic.get(column, 30.0) - 7, *printed]) - 1
             ax.set_ylim(bottom=max(low, ax.get_ylim()[0]))
             ax.set(xlabel="epochs, as of the full length", ylabel=_label(column))
-            ax.legend(frameon=False, fontsize=8)
+            ax.legend(fontsize=8)
         return fig
 
     return draw
