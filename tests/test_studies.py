@@ -13,6 +13,7 @@ import pytest
 from conftest import open_set
 
 from jaxsr import cli, models, papers, weights
+from jaxsr.evaluation import figures
 from jaxsr.reproduction import drawing, measures, outcome, runner, study
 from jaxsr.training import config as configs
 
@@ -264,6 +265,19 @@ def test_every_form_of_a_figure_is_drawn():
         assert ax.lines
     (ax,) = forms[0](results).axes
     assert 30.5 in ax.containers[0].lines[0].get_ydata()  # the mean of two seeds
+
+
+def test_snapshots_of_a_run_stand_between_bicubic_and_true(tmp_path):
+    (tmp_path / "crops").mkdir()
+    for step in range(1, 4):
+        rows = [[np.full([8, 8, 3], level) for level in (0.0, step / 5, 1.0)]]
+        path = tmp_path / "crops" / f"{step:08}.png"
+        figures.crops(path, rows, titles=["bicubic", f"{step} updates", "true"])
+    job = study.Job("a", 0, {}, tmp_path)
+    results = study.Results({}, {}, {}, {}, {}, [job])
+    (shown,) = drawing.snapshots("a", 2)(results).axes[0].images
+    row = shown.get_array()[shown.get_size()[0] // 2, :, 0]
+    assert row[len(row) // 8 :: len(row) // 4].tolist() == [0, 51, 153, 255]
 
 
 def test_variants_that_only_a_study_has_compute_what_they_say():

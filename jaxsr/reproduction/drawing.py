@@ -231,11 +231,11 @@ def crops(name: str, images: Sequence[str], scale: int, *variants: str) -> Draw:
 
 
 def snapshots(variant: str, count: int) -> Draw:
-    """The crops that a run of a variant wrote at its validations, one below another.
+    """Bicubic, the crops of a run at some of its validations, and the true images.
 
     Args:
-        variant: its name.
-        count: how many of them, evenly spread over the run.
+        variant: its name; of its first seed.
+        count: how many validations, evenly spread over the run.
     """
 
     def draw(results):
@@ -244,11 +244,16 @@ def snapshots(variant: str, count: int) -> Draw:
         folders = [j.workdir / "crops" for j in results.jobs if j.variant == variant]
         files = sorted(folders[0].glob("*.png")) if folders else []
         picked = np.unique(np.linspace(0, len(files) - 1, count).round().astype(int))
-        fig, axes = _panels(1, height=2.4 * max(1, len(files and picked)))
+        fig, axes = _panels(1, height=8.0)
         axes[0].set_axis_off()
         if files:
             read = [np.asarray(PIL.Image.open(files[i]).convert("RGB")) for i in picked]
-            axes[0].imshow(np.concatenate(read))
+            # Each has three columns: bicubic, the run's, the true image.
+            columns = [np.array_split(pixels, 3, axis=1) for pixels in read]
+            ours = [own for _, own, _ in columns]
+            row = np.concatenate([columns[0][0], *ours, columns[0][2]], axis=1)
+            fig.set_size_inches(row.shape[1] / 110, row.shape[0] / 110 + 0.5)
+            axes[0].imshow(row)
         return fig
 
     return draw
