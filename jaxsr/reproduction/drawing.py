@@ -115,7 +115,7 @@ def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
         for ax, (column, variants) in zip(axes, panels):
             printed = []
             for i, variant in enumerate(variants):
-                printed += _course(ax, results, variant, f"C{i}")
+                printed += _course(ax, results, variant, column, f"C{i}")
             _bicubic(ax, results, column)
             # A run that diverges for a while must not hide the others.
             low = min([results.bicubic.get(column, 30.0) - 7, *printed]) - 1
@@ -127,17 +127,19 @@ def epochs(*panels: tuple[str, Sequence[str]]) -> Draw:
     return draw
 
 
-def _course(ax, results, variant: str, color: str) -> list[float]:
+def _course(ax, results, variant: str, column: str, color: str) -> list[float]:
     """Draws the validations of a variant, and what the paper prints, returned."""
-    label = variant
+    label, paper = variant, results.paper.get(variant, {})
+    printed = {
+        float(name.removeprefix("epoch ")): value
+        for name, value in paper.items()
+        if name.startswith("epoch ")
+    }
     for points in filter(None, results.curves.get(variant, ())):
         ax.plot(*zip(*points), color=color, label=label)
         label = None  # of the other seeds
-    printed = {
-        float(column.removeprefix("epoch ")): value
-        for column, value in results.paper.get(variant, {}).items()
-        if column.startswith("epoch ")
-    }
+        if column in paper:
+            printed[points[-1][0]] = paper[column]
     if printed:
         style = {"color": color, "fillstyle": "none", "label": f"{variant}, paper"}
         ax.plot(*zip(*printed.items()), "o", **style)

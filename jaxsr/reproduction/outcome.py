@@ -59,7 +59,9 @@ def gather(
     for job in jobs:
         if (row := job.measured) is not None:
             measured[job.variant].append(row.get("columns", {}))
-            curves[job.variant].append(_curve(job, budget))
+            # Of a run that failed, the last step is not that of the full length.
+            curve = [] if "failed" in row else _curve(job, budget)
+            curves[job.variant].append(curve)
             path = job.workdir / study.SECONDS
             if path.exists():
                 seconds[job.variant].append(float(path.read_text()))

@@ -17,13 +17,14 @@ SIDES = {"9-1-5": (9, 1, 5), "9-3-5": (9, 3, 5), "9-5-5": (9, 5, 5)}
 
 STUDY = study.Study(
     varies="The side of the second layer's filters",
-    source="SRCNN (TPAMI 2016), section 4.3.2",
+    source="SRCNN (TPAMI 2016), section 4.3.2 and its figure",
     settings=SRCNN,
     variants={
         name: {"network": SRCNN["network"] | {"sides": sides}}
         for name, sides in SIDES.items()
     },
     measure=measures.all_of(measures.psnr("Set5"), measures.parameters),
-    draw=drawing.dots("Set5 x3"),
+    draw=drawing.epochs(("Set5 x3", list(SIDES))),
+    along=10.0,
     notes=NOTES,
 )
