@@ -122,6 +122,8 @@ def text(
 
 def length(jobs: list[study.Job], budget: float) -> str:
     """The length of the runs and the number of seeds, in words."""
+    if all(job.model for job in jobs):
+        return "Trained models, measured as they are"
     share = "full length" if budget == 1 else f"{budget:g} of the full length"
     seeds = len({job.seed for job in jobs})
     return f"At {share}; {seeds} seed{'s' * (seeds != 1)}"
