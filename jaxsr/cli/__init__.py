@@ -9,19 +9,23 @@ import jaxsr
 from jaxsr import checks, terminal
 from jaxsr.cli import (
     compare,
+    degrade,
     evaluate,
     import_,
     models,
     prepare,
     report,
     reproduce,
+    score,
     upscale,
 )
 
 VERBS = {
     "upscale": upscale,
     "compare": compare,
+    "degrade": degrade,
     "evaluate": evaluate,
+    "score": score,
     "report": report,
     "reproduce": reproduce,
     "import": import_,

@@ -20,14 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scales", type=options.scales, help="such as 2,3,4 (those of the model)"
     )
-    parser.add_argument(
-        "--lpips",
-        type=options.path,
-        nargs="?",
-        const=False,
-        metavar="FILE",
-        help="also LPIPS; FILE holds its weights ($JAXSR_WEIGHTS/lpips)",
-    )
+    options.add_lpips(parser)
     parser.add_argument(
         "--ensemble",
         action="store_true",

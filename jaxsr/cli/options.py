@@ -44,8 +44,8 @@ def size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-def add_written(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of commands that read and write images."""
+def add_existing(parser: argparse.ArgumentParser) -> None:
+    """Adds the options for output files that exist."""
     there = parser.add_mutually_exclusive_group()
     there.set_defaults(existing="error")
     for name, help in (
@@ -59,6 +59,11 @@ def add_written(parser: argparse.ArgumentParser) -> None:
             const=name.split("-")[0],
             help=help,
         )
+
+
+def add_written(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of commands that read and write images."""
+    add_existing(parser)
     parser.add_argument(
         "--quality-level",
         type=int,
@@ -70,6 +75,18 @@ def add_written(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="N",
         help="refuse larger inputs, which may be decompression bombs (179)",
+    )
+
+
+def add_lpips(parser: argparse.ArgumentParser) -> None:
+    """Adds --lpips: None where it is not given, False without a file."""
+    parser.add_argument(
+        "--lpips",
+        type=os.path.expanduser,
+        nargs="?",
+        const=False,
+        metavar="FILE",
+        help="also LPIPS; FILE holds its weights ($JAXSR_WEIGHTS/lpips)",
     )
 
 

@@ -133,7 +133,7 @@ def _open_part(name: str, data_dir) -> sources.Source:
         halved = [path.suffix.lower() in entry.halved for path in paths]
     else:
         folder = pathlib.Path(name).expanduser()
-        paths = _image_files(folder)
+        paths = image_files(folder)
         _check_siblings(folder, paths)
         if not paths:
             raise ValueError(f"{folder} holds no image file.")
@@ -218,7 +218,7 @@ def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
     return None
 
 
-def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """All image files below a folder, sorted; hidden ones are skipped."""
     return sorted(
         file
@@ -282,7 +282,7 @@ def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
     entry, folder = SETS[name], set_folder(name, data_dir)
     if entry.files:
         return [folder / file for file in entry.files]
-    paths = _image_files(folder)
+    paths = image_files(folder)
     if entry.count is not None and len(paths) != entry.count:
         kind = sources.DataNotFound if len(paths) < entry.count else ValueError
         raise kind(

@@ -18,7 +18,7 @@ from jaxsr import (
     metrics,
     terminal,
 )
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import pictures, protocol
 from jaxsr.files import depth, reading, writing
 from jaxsr.inference import tiling, upscale
 
@@ -69,7 +69,7 @@ def compare_file(
     size = image.resized_size(pixels.shape[:2], scale)
     columns = {"bicubic": protocol.baseline(color="rgb")}
     if hr is not None:
-        hr = _cropped(hr, size, scale)
+        hr = pictures.cropped(hr, size, scale)
     auto = cards.choose(scale) if upscale.AUTO in models else None
     shipped = [*columns, *cards.shipped()]
     named = [auto if name == upscale.AUTO else name for name in models]
@@ -86,18 +86,6 @@ def compare_file(
     writing.check_fits(picture.pixels, picture.pixels.shape[:2], target)
     writing.write(picture, target, level)
     return list(columns)
-
-
-def _cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
-    """The true image cropped to [*size, C]; it may be larger by less than the scale."""
-    excess = [side - wanted for side, wanted in zip(hr.shape, size)]
-    if not all(0 <= pixels < scale for pixels in excess):
-        raise ValueError(
-            f"the reference image must have {size[1]}x{size[0]} pixels, as the "
-            f"upscaled one, or up to {math.ceil(scale) - 1} more on a side; got "
-            f"{hr.shape[1]}x{hr.shape[0]}."
-        )
-    return hr[: size[0], : size[1]]
 
 
 def _rgb(path, data_range: int | None = None) -> np.ndarray:

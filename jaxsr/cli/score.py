@@ -1,0 +1,57 @@
+"""jaxsr score: measures pictures that any program made."""
+
+import argparse
+import math
+
+from jaxsr.cli import options
+
+HELP = "Compare images, made by any program, with the true ones."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sr", type=options.path, help="an image file, or a folder")
+    parser.add_argument(
+        "true", type=options.path, help="the true image, or a folder of them"
+    )
+    parser.add_argument(
+        "--on",
+        default="y",
+        help="y (of MATLAB's rgb2ycbcr), rgb, or luma (of full range) (y)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        help="crops true images as by modcrop, and sets the border",
+    )
+    parser.add_argument(
+        "--border", type=int, help="edge pixels left out (the scale, or 0)"
+    )
+    options.add_lpips(parser)
+    parser.add_argument(
+        "--json", type=options.path, help="also write the scores to this file"
+    )
+    parser.add_argument("--csv", type=options.path, help="the same as CSV")
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr import files
+    from jaxsr.evaluation import pictures, tables
+    from jaxsr.importers import features
+
+    for path in filter(None, (args.json, args.csv)):
+        files.writable(path)
+    if args.scale is not None and args.scale < 1:
+        raise ValueError(f"--scale must be at least 1; got {args.scale:g}.")
+    border = math.ceil(args.scale or 0) if args.border is None else args.border
+    lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
+    pairs, alone = pictures.pairs_of(args.sr, args.true)
+    scores = list(
+        pictures.score(pairs, on=args.on, border=border, scale=args.scale, lpips=lpips)
+    )
+    protocol = pictures.protocol(args.on, border, lpips=lpips is not None)
+    print(f"{pictures.markdown(scores)}\n\nProtocol: {protocol}.")
+    if args.json:
+        tables.write_json(args.json, scores, protocol=protocol)
+    if args.csv:
+        files.write_text(args.csv, pictures.as_csv(scores))
+    return options.status(alone)
