@@ -171,7 +171,8 @@ def along_columns(x: dict[str, float], *, label: str, of: str) -> Draw:
         if all(column in results.bicubic for column in x):
             values = [results.bicubic[column] for column in x]
             ax.plot(x.values(), values, "--", color="gray", label="bicubic")
-        _bicubic(ax, results, of)
+        else:
+            _bicubic(ax, results, of)
         ax.set(xlabel=label, ylabel=_label(of))
         _legend(fig, ax, results)
         return fig
