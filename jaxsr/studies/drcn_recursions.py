@@ -24,7 +24,9 @@ STUDY = study.Study(
         "data.symmetries": 1,
     },
     variants={
-        f"{depth} recursions": {"network": {"name": "drcn", "depth": depth}}
+        f"{depth} recursion{'s' * (depth > 1)}": {
+            "network": {"name": "drcn", "depth": depth}
+        }
         for depth in DEPTHS
     }
     | {

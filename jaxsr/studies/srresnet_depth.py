@@ -10,7 +10,7 @@ SRRESNET = recipes.fast(4e-4, 60.0) | {
     "data.scales": (4,),
 }
 NOTES = "Our faster recipe, 6,000 updates with Adam on L1 at full length"
-BLOCKS = {f"{blocks} blocks": blocks for blocks in (1, 2, 4, 8, 16)}
+BLOCKS = {f"{blocks} block{'s' * (blocks > 1)}": blocks for blocks in (1, 2, 4, 8, 16)}
 
 STUDY = study.Study(
     varies="Residual blocks, with batch normalisation",
