@@ -228,6 +228,20 @@ def test_epochs_are_those_of_the_full_length_at_any_budget():
     assert measures.after(80)(run._replace(records=[])) == {}
 
 
+def test_bicubic_is_that_of_luma_where_networks_differ(folders, tmp_path):
+    name = str(folders / "validation")
+    measure = measures.psnr(name)
+    one = study.Study("", "", {}, {}, measure, None, sets=(name,))
+    jobs, scores = [], {}
+    for color in ("rgb", "y"):
+        config = {"color": color, "data": {"scales": (2,)}}
+        jobs.append(study.Job(color, 0, config, tmp_path))
+        model = measures.protocol.baseline(color=color)
+        scores[color] = measure(study.Run(config, model, [], tmp_path))
+    assert scores["rgb"] != scores["y"]
+    assert runner.measure_bicubic(one, jobs, tmp_path) == scores["y"]
+
+
 def test_one_recursion_of_drcn_is_measured_alone(folders):
     name = str(folders / "validation")
     net = models.make("drcn", depth=2, width=8)

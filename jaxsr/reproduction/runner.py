@@ -174,19 +174,21 @@ def run(study: studies.Study, job: studies.Job) -> bool:
 def measure_bicubic(
     study: studies.Study, jobs: list[studies.Job], workdir: pathlib.Path
 ) -> dict[str, float]:
-    """Column -> the score of bicubic, which is measured once for all variants."""
+    """Column -> the score of bicubic, which is measured once for all variants.
+
+    Where some variants are networks of Y and others of RGB, it is that of Y.
+    """
     path = workdir / "bicubic.json"
     if path.exists():
         return json.loads(path.read_text())
-    found, done = {}, set()
+    found, kinds = {}, {}
     for job in jobs:
         config = job.trained().config if job.model else job.config
-        kind = config["color"], config["data"]["scales"]
-        if kind not in done:
-            done.add(kind)
-            model = protocol.baseline(color=kind[0])
-            run = studies.Run(config, model, [], job.workdir)
-            found = measures.psnr(*study.sets)(run) | study.measure(run) | found
+        kinds[config["color"], config["data"]["scales"]] = config
+    for color, scales in sorted(kinds, key=lambda kind: kind[0] != "y"):
+        model = protocol.baseline(color=color)
+        run = studies.Run(kinds[color, scales], model, [], workdir)
+        found = measures.psnr(*study.sets)(run) | study.measure(run) | found
     found.pop("parameters", None)
     files.write_text(path, json.dumps(found) + "\n")
     return found
