@@ -19,6 +19,7 @@ try:
     from ml_collections import config_flags
 
     from jaxsr import devices
+    from jaxsr.reproduction import sweep
     from jaxsr.training import identity, loop
 except ModuleNotFoundError as error:
     sys.exit(f"error: {checks.missing(error)}")
@@ -110,8 +111,9 @@ def main(argv: list[str]) -> None:
     workdir = _WORKDIR.value or f"runs/{path.stem}"
     settings = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     origin = identity.origin(path.name, settings)
+    train = sweep.train if _CONFIG.value.sweep else loop.train
     try:
-        loop.train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
+        train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
     except loop.ERRORS as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise

@@ -3,6 +3,7 @@
 Everything is an optax transformation or a schedule (update count -> learning rate).
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +33,7 @@ def clip_by_learning_rate(
 
     Source: Kim, Lee and Lee, CVPR 2016, section 3.2.
     """
-    if theta <= 0:
+    if not isinstance(theta, jax.Array) and theta <= 0:
         raise ValueError(f"theta must be positive; got {theta}.")
     if by not in CLIPS:
         raise ValueError(f"by must be one of {sorted(CLIPS)}; got {by!r}.")
@@ -253,7 +254,7 @@ def step_decay(
         max(1, round(every * epoch)),
         factor,
         staircase=True,
-        end_value=final * learning_rate or None,
+        end_value=final * learning_rate if final else None,
     )
 
 
@@ -276,9 +277,40 @@ def cosine(
     rise = round(min(warmup, epochs / 10) * epoch)
     if not rise:
         return optax.cosine_decay_schedule(learning_rate, updates, final)
-    return optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, rise, updates, final * learning_rate
-    )
+    parts = [
+        optax.linear_schedule(0.0, learning_rate, rise),
+        optax.cosine_decay_schedule(learning_rate, updates - rise, final),
+    ]
+    return optax.join_schedules(parts, [rise])
+
+
+class SweptState(NamedTuple):
+    numbers: dict[str, jax.Array]  # name -> []
+    inner: Any  # the state of the optimizer
+
+
+def swept(
+    make: Callable[[dict], optax.GradientTransformation], numbers: dict[str, float]
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer make(numbers), whose numbers are arrays in its state.
+
+    So `jax.vmap` over a step may give each of several runs its own.
+
+    Args:
+        make: name -> number, or array [] -> the optimizer; it checks no values.
+        numbers: those that the state begins with.
+    """
+
+    def init(params):
+        arrays = {name: jnp.float32(x) for name, x in numbers.items()}
+        return SweptState(arrays, make(numbers).init(params))
+
+    def update(updates, state, params=None, **extra):
+        tx = optax.with_extra_args_support(make(state.numbers))
+        updates, inner = tx.update(updates, state.inner, params, **extra)
+        return updates, state._replace(inner=inner)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 CLIPS = {

@@ -206,8 +206,8 @@ def test_a_run_logs_its_parts_and_shows_how_it_learns(started, folders, tmp_path
 
 
 def test_alarms_are_sounded_once(folders, tmp_path, monkeypatch, caplog):
-    alarms = {name: (3, text) for name, (_, text) in loop.ALARMS.items()}
-    monkeypatch.setattr(loop, "ALARMS", alarms)
+    alarms = {name: (3, text) for name, (_, text) in logs.ALARMS.items()}
+    monkeypatch.setattr(logs, "ALARMS", alarms)
     monkeypatch.setattr(step, "FLAT", 1e9)
     config = config_of_a_run("srgan_mse", folders, **{"validation.best_by": ""})
     loop.train(config, tmp_path)
@@ -236,7 +236,11 @@ def test_without_lpips_the_best_is_chosen_by_psnr(
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"start": "runs/none"}, FileNotFoundError, r"'runs/none'. start='' starts"),
+        (
+            {"start": "runs/none"},
+            FileNotFoundError,
+            r"'runs/none'. Set start='' to begin",
+        ),
         ({"start": "RUN", "network.width": 6}, ValueError, "must be a trained srres"),
         ({"start": "RUN", "network.scale": 2}, ValueError, "must be a trained srres"),
         ({"start": "JUDGE"}, ValueError, r"network must be one of .*'discriminator'"),

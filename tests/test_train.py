@@ -297,7 +297,7 @@ def test_a_rate_lowered_by_validation_is_exact_over_a_stop_within_one(
     def state():
         loop.train(config, tmp_path / "run")
         run = loop.set_up(config, tmp_path / "run")
-        return loop._Loop(run, tmp_path / "run", {}).state
+        return loop.Loop(run, tmp_path / "run", {}).state
 
     whole = state()
     shutil.rmtree(tmp_path / "run")

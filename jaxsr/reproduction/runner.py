@@ -15,7 +15,7 @@ import ml_collections
 from jaxsr import devices, files, weights
 from jaxsr.data import fetching, sets, sources
 from jaxsr.evaluation import protocol
-from jaxsr.reproduction import measures, outcome
+from jaxsr.reproduction import measures, outcome, sweep
 from jaxsr.reproduction import study as studies
 from jaxsr.training import config as configs
 from jaxsr.training import identity, loop
@@ -55,6 +55,7 @@ def reproduce(
         if job.measured is None:
             title = f"{job.variant}, seed {job.seed} ({i + 1} of {len(jobs)})"
             logger.info("\n== %s: %s ==", name, title)
+            _train_seeds_at_once(jobs, job)
             complete &= run(study, job)
             outcome.write(study, name, jobs, bicubic, workdir, budget)
     outcome.write(study, name, jobs, bicubic, workdir, budget)
@@ -136,6 +137,22 @@ def claim(
                 + (f" with other {key}" if key in ("settings", "variants") else "")
                 + ". Give another --workdir."
             )
+
+
+def _train_seeds_at_once(jobs: list[studies.Job], job: studies.Job) -> None:
+    """Trains a run with those of other seeds as one program, where that is faster."""
+    alike = [
+        sweep.Job(
+            f"seed {other.seed}",
+            other.config,
+            other.workdir,
+            identity.origin(other.workdir.name, []),
+        )
+        for other in jobs
+        if other.variant == job.variant and not other.model and not other.measured
+    ]
+    if len(alike) > 1:
+        sweep.train_at_once(alike, in_study=True)
 
 
 def run(study: studies.Study, job: studies.Job) -> bool:

@@ -4,6 +4,7 @@ An epoch is every training patch once (plan "grid") or `data.epoch` updates.
 """
 
 import os
+from collections.abc import Iterator
 
 import jax
 
@@ -99,7 +100,24 @@ SETTINGS = {
     "log_every": (100, checks.integer()),  # updates
     # On an accelerator; a CPU makes one at a time.
     "updates_per_dispatch": (32, checks.integer(most=10_000)),
+    # Values of settings, as {"seed": (0, 1, 2)} or {"optim": {"theta": (0.01, 0.1)}}:
+    # a run for each combination.
+    "sweep": ({}, _DICTIONARY),
+    # Whether runs that differ in seed, start and `NUMBERS` alone train as one program;
+    # "auto" does that on accelerators.
+    "sweep_at_once": ("auto", checks.one_of(["auto", "yes", "no"])),
 }
+
+# Arguments that may differ between runs of one program.
+NUMBERS = (
+    "optim.b1",
+    "optim.b2",
+    "optim.eps",
+    "optim.momentum",
+    "optim.theta",
+    "optim.weight_decay",
+    "schedule.learning_rate",
+)
 
 # Allowed values of arguments, for every optimizer, schedule ... that takes them.
 ARGUMENTS = {
@@ -227,3 +245,12 @@ def chooses(config: dict) -> bool:
     """Whether validation chooses the kept model or steers the learning rate."""
     by_validation = config["plateau"].get("of") == "validation"
     return bool(config["validation"]["best_by"]) or by_validation
+
+
+def flat(config: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields ("section.name", value) for every setting, and argument of one."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -10,6 +10,7 @@ import jax
 
 from jaxsr import files
 from jaxsr.data import sources
+from jaxsr.training import config as configs
 
 IMAGES = "images.json"  # beside config.json, what the run is trained on
 
@@ -24,6 +25,8 @@ FREE = (
     "log_every",
     "perceptual.lpips",
     "perceptual.weights",
+    "sweep",
+    "sweep_at_once",
     "updates_per_dispatch",
     "validation",
 )
@@ -54,7 +57,7 @@ def settings_of(
         free = tuple(name for name in free if name != "validation")
     settings = {
         key: value
-        for key, value in _flat(config)
+        for key, value in configs.flat(config)
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
     settings["start"] = pathlib.Path(config["start"]).name  # it may have been moved
@@ -153,11 +156,3 @@ def _changed(workdir, whose, images):
         if names
     ]
     return f"its images of {whose} changed, {', '.join(changes) or 'in their order'}"
-
-
-def _flat(config, prefix=""):
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -20,6 +20,22 @@ TIMED = 9  # updates by which the time of all is estimated
 QUICK = "experiments/quickstart.py"
 
 
+# metric -> the value at which a warning is logged, and the warning
+ALARMS = {
+    "won": (
+        500,
+        "for 500 updates the discriminator has separated true from generated images "
+        "perfectly, so the generator learns nothing from it. A lower learning rate or "
+        "a better trained generator to start from may help.",
+    ),
+    "collapsed": (
+        500,
+        "for 500 updates the generated images have been all but flat. Start again "
+        "from the trained generator, at a lower learning rate.",
+    ),
+}
+
+
 class Log:
     """Writes the mean metrics of every `every` updates, and those at `FIRST`.
 
@@ -158,6 +174,13 @@ class Pace:
             + f" {QUICK} trains a useful model in minutes."
             * (left > 3600)
         )
+
+
+def alarms(metrics: dict[str, np.ndarray]) -> list[str]:
+    """The warnings of `ALARMS` that are due in the metrics [updates] of a dispatch."""
+    return [
+        text for name, (limit, text) in ALARMS.items() if limit in metrics.get(name, ())
+    ]
 
 
 def span(seconds: float) -> str:

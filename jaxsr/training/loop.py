@@ -37,21 +37,6 @@ ERRORS = (
     RuntimeError,
 )
 
-# metric -> the value at which a warning is logged, and the warning
-ALARMS = {
-    "won": (
-        500,
-        "for 500 updates the discriminator has separated true from generated images "
-        "perfectly, so the generator learns nothing from it. A lower learning rate or "
-        "a better trained generator to start from may help.",
-    ),
-    "collapsed": (
-        500,
-        "for 500 updates the generated images have been all but flat. Start again "
-        "from the trained generator, at a lower learning rate.",
-    ),
-}
-
 
 def train(
     config,
@@ -82,39 +67,34 @@ def train(
     """
     workdir = pathlib.Path(workdir).expanduser()
     process.check_workdir(workdir)
+    if config["sweep"]:
+        raise ValueError("a sweep is several runs; jaxsr.reproduction.sweep trains it.")
     run = set_up(config, workdir, in_study=in_study)
     identity.claim(workdir, run.settings, run.images)
     with process.alone(workdir):
         with process.Interrupt() as interrupt:
-            loop = _Loop(run, workdir, origin or {}, lambda: interrupt.number)
+            loop = Loop(run, workdir, origin or {}, lambda: interrupt.number)
             loop.describe(verbose)
             try:
                 stop = loop.go()
             finally:
                 checkpoint.close(loop.manager)
-        if stop:
-            process.say(
-                f"Saved at update {loop.step}. Rerun the same command to resume."
-            )
-            raise SystemExit(128 + stop)
-        left_out = run.source.left_out + run.validation.left_out
-        if jax.process_index() == 0:
-            left_out += results.finish(run.config, workdir, run.validation, run.lpips)
-        if left_out := dict.fromkeys(left_out):
-            process.say(
-                "\n".join([f"Done, but {len(left_out)} images skipped:", *left_out])
-            )
-            raise SystemExit(1)
+        loop.end(stop)
 
 
 def set_up(config, workdir: pathlib.Path, *, in_study: bool = False) -> setup.Setup:
     """The parts of a config's run in a work directory, new or resumed."""
-    checkpoints = workdir / "checkpoints"
-    fresh = not (checkpoints.exists() and os.listdir(checkpoints))
+    fresh = is_fresh(workdir)
     return setup.set_up(config.to_dict(), fresh=fresh, in_study=in_study)
 
 
-class _Loop:
+def is_fresh(workdir: pathlib.Path) -> bool:
+    """Whether a work directory has no checkpoints."""
+    checkpoints = workdir / "checkpoints"
+    return not (checkpoints.exists() and os.listdir(checkpoints))
+
+
+class Loop:
     """What changes while a run trains.
 
     Args:
@@ -122,6 +102,7 @@ class _Loop:
         workdir: holds its checkpoints, of which the newest is restored.
         origin: as in `train`.
         signal: the number of the signal that asks this process to stop, or 0.
+        label: begins what is printed of its updates.
     """
 
     def __init__(
@@ -130,7 +111,9 @@ class _Loop:
         workdir: pathlib.Path,
         origin: dict,
         signal: Callable[[], int] = lambda: 0,
+        label: str = "",
     ):
+        self.label = label
         self.run, self.workdir, self.origin, self.signal = run, workdir, origin, signal
         self.manager = checkpoint.open_directory(
             workdir / "checkpoints", keep=run.config["checkpoint"]["keep"]
@@ -214,6 +197,28 @@ class _Loop:
                     return stop
         return 0
 
+    def end(self, stop: int) -> None:
+        """Scores a complete run; exits if it was interrupted or images were skipped.
+
+        Raises:
+            SystemExit: as in `train`.
+        """
+        run = self.run
+        if stop:
+            process.say(
+                f"Saved at update {self.step}. Rerun the same command to resume."
+            )
+            raise SystemExit(128 + stop)
+        left_out = run.source.left_out + run.validation.left_out
+        if jax.process_index() == 0:
+            args = run.config, self.workdir, run.validation, run.lpips
+            left_out += results.finish(*args)
+        if left_out := dict.fromkeys(left_out):
+            process.say(
+                "\n".join([f"Done, but {len(left_out)} images skipped:", *left_out])
+            )
+            raise SystemExit(1)
+
     def _save(self, scores: dict[str, float]) -> None:
         """Saves a checkpoint, and the state of the log and the clock."""
         if self.log is not None:
@@ -257,12 +262,20 @@ class _Loop:
             return
         step, metrics = pending
         metrics = jax.device_get(metrics)
+        count = len(metrics["loss"])
+        if self.log and (text := self.pace.estimate(step + count)):
+            process.say(text)
+        self._record(step, metrics)
+        loss = np.mean(metrics["loss"][-1])
+        self.bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        self.bar.update(count)
+
+    def _record(self, step: int, metrics: dict[str, np.ndarray]) -> None:
+        """`_read` for the metrics [updates] of one run."""
         self._check_finite(step, metrics)
         if self.log is None:
             return
         count = len(metrics["loss"])
-        if text := self.pace.estimate(step + count):
-            process.say(text)
         for i in range(count):
             values = {name: x[i] for name, x in metrics.items()}
             record = self.log.update(step + i + 1, values)
@@ -272,12 +285,10 @@ class _Loop:
                 record |= self.pace.measure(self.step)
                 self.log.write(step + i + 1, record)
                 if not sys.stderr.isatty():
-                    process.say(f"update {step + i + 1}: loss {record['loss']:.4g}")
-        for name, (limit, text) in ALARMS.items():
-            if limit in metrics.get(name, ()):
-                logging.warning("Update %d: %s", step + count, text)
-        self.bar.set_postfix(loss=f"{metrics['loss'][-1]:.4g}", refresh=False)
-        self.bar.update(count)
+                    text = f"update {step + i + 1}: loss {record['loss']:.4g}"
+                    process.say(self.label + text)
+        for text in logs.alarms(metrics):
+            logging.warning("%sUpdate %d: %s", self.label, step + count, text)
 
     def _check_finite(self, step: int, metrics: dict[str, np.ndarray]) -> None:
         checked = [name for name in metrics if name.endswith(("loss", "gradient_norm"))]
@@ -348,7 +359,7 @@ class _Loop:
         if "validation_lpips" in scores:
             found.append(f"LPIPS {scores['validation_lpips']:.4f}")
         process.say(
-            f"update {self.step}, epoch {self.step / run.plan.epoch:.2f}: "
+            f"{self.label}update {self.step}, epoch {self.step / run.plan.epoch:.2f}: "
             f"{run.validation.name} {', '.join(found)}"
         )
 

@@ -91,10 +91,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     mixed = net.input == "low" and len(scales) > 1
     one = mixed or jax.default_backend() == "cpu"
     update, replicated, sharded = make_update(factories.make_step(config, tx), feed.cut)
-    variables, adversary = first_variables(config, net, min(plan.sides.values()))
-    if config["start"] and fresh:
-        gan = adversary is not None
-        variables = warm_start(net, variables, config["start"], whole=gan)
+    variables, adversary = _initial(config, net, plan, fresh)
     return Setup(
         config=config,
         settings=identity.settings_of(config, source, validation),
@@ -118,6 +115,41 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
         replicated=replicated,
         sharded=sharded,
     )
+
+
+def sibling(run: Setup, config: dict, *, fresh: bool = True) -> Setup:
+    """The parts of a run that differs from another in numbers, seed and start alone.
+
+    Images, plan and feed are the other's.
+
+    Args:
+        run: the other.
+        config: the settings.
+        fresh: as in `set_up`.
+
+    Raises:
+        ValueError: for a setting that is wrong.
+    """
+    configs.check(config)
+    tx, schedule = factories.make_optimizer(config, run.plan.epoch)
+    variables, adversary = _initial(config, run.net, run.plan, fresh)
+    return run._replace(
+        config=config,
+        settings=identity.settings_of(config, run.source, run.validation),
+        variables=variables,
+        adversary=adversary,
+        tx=tx,
+        schedule=schedule,
+    )
+
+
+def _initial(config, net, plan, fresh):
+    """`first_variables`, those of the network by way of `start`."""
+    variables, adversary = first_variables(config, net, min(plan.sides.values()))
+    if config["start"] and fresh:
+        gan = adversary is not None
+        variables = warm_start(net, variables, config["start"], whole=gan)
+    return variables, adversary
 
 
 def first_variables(
