@@ -117,8 +117,8 @@ def test_a_killed_sweep_resumes_also_as_single_runs(folders, tmp_path):
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert not (tmp_path / "killed" / "seed=1" / "results.md").exists()
-    subprocess.run([*command, "--workdir", tmp_path / "killed"], check=True, **kwargs)
-    sweep.train(config, tmp_path / "whole")
+    for name in ("killed", "whole"):
+        subprocess.run([*command, "--workdir", tmp_path / name], check=True, **kwargs)
     for seed in ("seed=0", "seed=1"):
         for name, x in params_of(tmp_path / "whole" / seed).items():
             found = params_of(tmp_path / "killed" / seed)[name]
