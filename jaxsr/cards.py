@@ -30,7 +30,7 @@ CARD = {
     "network": checks.TEXT,
     "fields": checks.table(checks.ANYTHING),
     "color": checks.TEXT,
-    "scales": checks.several(checks.integer(most=64)),
+    "scales": checks.several(checks.number(1, most=64)),
     "trained_on": checks.TEXT,
     "step": checks.either(checks.integer(0), checks.NOTHING),
     "scores": _SCORES,

@@ -43,6 +43,11 @@ def extra(module: str) -> types.ModuleType:
         raise ModuleNotFoundError(missing(error)) from error
 
 
+def tidy(x: float) -> float:
+    """A number as an int where it is integer."""
+    return int(x) if x == int(x) else x
+
+
 def integer(least: int = 1, most: int = 2**31 - 1) -> Kind:
     """The integers from least to most, without True and False."""
     what = f"an integer from {least} to {most}"

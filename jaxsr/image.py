@@ -225,15 +225,22 @@ def enlarge(lr: Array, scale: int) -> Array:
 
 
 def modcrop(images: Array, scale: float) -> Array:
-    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`."""
+    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`.
+
+    At a fractional scale nothing is cropped.
+    """
     height, width = images.shape[-3:-1]
     if min(height, width) < scale:
         raise ValueError(
             f"both sides must be at least scale={scale}; got {height}x{width}."
         )
-    if scale % 1:
-        return images
-    return images[..., : height - height % scale, : width - width % scale, :]
+    height, width = (cropped_side(side, scale) for side in (height, width))
+    return images[..., :height, :width, :]
+
+
+def cropped_side(side: int | Array, scale: float) -> int | Array:
+    """What `modcrop` leaves of a side: all of it where the scale is fractional."""
+    return side if scale % 1 else side - side % scale
 
 
 def shave(images: Array, border: int) -> Array:

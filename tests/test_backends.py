@@ -47,6 +47,8 @@ KINDS = [
     {"scales": (2, 3), "patch": 9, "input": "low", "color": "rgb", "make": "random"},
     {"scales": (2, 4), "patch": 36, "input": "low", "color": "y", "make": "pyramid"},
     {"scales": (2, 3), "patch": 8, "input": "interpolated", "color": "ycbcr"},
+    {"scales": (2, 2.5, 3), "patch": 13, "input": "interpolated", "color": "y"},
+    {"scales": (1.7, 3), "patch": 9, "input": "interpolated", "color": "rgb"},
 ]
 
 
@@ -62,9 +64,10 @@ def assert_same(one, other, input):
     np.testing.assert_allclose(one["lr"], other["lr"], rtol=0, atol=tolerance)
 
 
-def expected(source, plan, row, *, input, color, **kinds):
+def expected(source, plan, row, *, scales, input, color, **kinds):
     """The patches of a row, cut from the whole pair."""
-    which, top, left, symmetry, scale = (int(value) for value in row)
+    which, top, left, symmetry, k = (int(value) for value in row)
+    scale = scales[k]
     x, hr = pairs.make_pair(
         source.read(which), scale, color=color, input=input, **kinds
     )
@@ -82,7 +85,7 @@ def expected(source, plan, row, *, input, color, **kinds):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k['input']}-{k['color']}")
 def test_backends_give_the_same_batches_and_those_of_the_plan(source, kind):
     plan, (on_device, by_tf) = feeds(source, **kind)
-    kinds = {"input": kind["input"], "color": kind["color"]}
+    kinds = {name: kind[name] for name in ("scales", "input", "color")}
     steps = [batches(feed, 3, 3) for feed in (on_device, by_tf)]
     for i, (one, other) in enumerate(zip(*steps)):
         assert_same(one, other, kind["input"])
@@ -99,18 +102,21 @@ def test_patches_on_the_device_are_right_at_all_four_corners(
 ):
     # The sides of the first two images are multiples of none of the scales, or of one.
     scales, side = (3,) if input == "low" else (2, 3, 4), 11
+    if input == "interpolated" and not blur:
+        scales += (2.5,)
     rows = []
     for i, (height, width) in enumerate(source.sizes[:2]):
-        for scale in scales:
+        for k, scale in enumerate(scales):
             unit = scale if input == "low" else 1
-            last = [n // scale * scale // unit - side for n in (height, width)]
+            whole = [n if scale == 2.5 else n // scale * scale for n in (height, width)]
+            last = [n // unit - side for n in whole]
             for top in (0, last[0]):
-                rows += [(i, top, left, 0, scale) for left in (0, last[1])]
+                rows += [(i, top, left, 0, k) for left in (0, last[1])]
     rows = np.array(rows, np.int32)
     sides = dict.fromkeys(scales, side)
     plan = patches.Plan(lambda seed, step: rows, len(rows), len(rows), 1, sides)
-    kinds = {"input": input, "color": color, "blur": blur}
-    feed = device.make_feed(source, plan, seed=0, scales=scales, **kinds)
+    kinds = {"scales": scales, "input": input, "color": color, "blur": blur}
+    feed = device.make_feed(source, plan, seed=0, **kinds)
     (batch,) = batches(feed, 0, 1)
     for k, row in enumerate(rows):
         patch = {name: x[k] for name, x in batch.items()}

@@ -31,7 +31,8 @@ def test_every_default_is_what_it_may_be():
         ("loss", ["l1"], r"loss must be one of .*; got \['l1'\]"),
         ("color", "Y", r"color must be one of \['rgb', 'y', 'ycbcr'\]; got 'Y'"),
         ("data.strict", 1, "data.strict must be True or False; got 1"),
-        ("data.scales", (2, "a"), r"data.scales must be a list, each an integer"),
+        ("data.scales", (2, "a"), r"data.scales must be a list, each a number"),
+        ("data.scales", (2, 1.0), "above 1 up to 64, 1 or more; got"),
         ("data.scales", (), "1 or more; got"),
         ("data.patch", 0, "data.patch must be an integer from 1 to"),
         ("data.batch", 10**9, "a batch of 1000000000 patches .* need .* GB"),
@@ -76,6 +77,21 @@ def test_a_number_is_one_that_jax_holds():
         assert checks.number().holds(held), held
     for other in (np.nextafter(largest, np.inf).item(), 2**31, 2**63, True, math.nan):
         assert not checks.number().holds(other), other
+
+
+def test_fractional_scales_are_for_networks_of_interpolated_images():
+    config = vdsr.get_config()
+    config.data.scales = (2.0, 2.5, 3)
+    configs.check(config.to_dict())
+    scales = configs.tidied(config.to_dict())["data"]["scales"]
+    assert [str(scale) for scale in scales] == ["2", "2.5", "3"]
+    config.data.blur = 1.0
+    with pytest.raises(ValueError, match=r"every scale-th pixel.* got \[2.5\]"):
+        configs.check(config.to_dict())
+    config.unlock()
+    config.network = {"name": "espcn", "scale": 3}
+    with pytest.raises(ValueError, match=r"integers for espcn.* whole number of pix"):
+        configs.check(config.to_dict())
 
 
 def test_settings_that_a_file_lacks_or_makes_up_are_named():

@@ -50,7 +50,7 @@ def test_a_plan_is_a_pure_function_of_seed_and_step(make):
     assert not np.array_equal(one.rows(3, 7), one.rows(4, 7))
     seen = np.concatenate([one.rows(0, step) for step in range(100)])
     assert set(seen[:, patches.SYMMETRY]) == set(range(8))
-    assert set(seen[:, patches.SCALE]) == {2, 3}
+    assert set(seen[:, patches.SCALE]) == {0, 1}
 
 
 def test_a_batch_of_low_resolution_patches_has_one_scale():
@@ -59,7 +59,7 @@ def test_a_batch_of_low_resolution_patches_has_one_scale():
     )
     scales = [set(plan.rows(0, step)[:, patches.SCALE].tolist()) for step in range(30)]
     assert all(len(one) == 1 for one in scales)
-    assert set.union(*scales) == {2, 3, 4}
+    assert set.union(*scales) == {0, 1, 2}
     with pytest.raises(ValueError, match="within a batch.*data.plan='random'"):
         patches.grid_plan(SIZES, input="low", **GRID)
 
@@ -73,7 +73,7 @@ def test_scales_take_turns_in_a_pyramid_and_share_a_symmetry():
     seen = []
     for turn in range(40):
         rows = np.stack([plan.rows(0, 3 * turn + part) for part in range(3)])
-        assert (rows[..., patches.SCALE] == [[2], [4], [8]]).all()
+        assert (rows[..., patches.SCALE] == [[0], [1], [2]]).all()
         assert (rows[..., patches.SYMMETRY] == rows[0, 0, patches.SYMMETRY]).all()
         assert len(np.unique(rows[..., patches.TOP])) == 12
         seen.append(rows[0, 0, patches.SYMMETRY])
@@ -83,6 +83,23 @@ def test_scales_take_turns_in_a_pyramid_and_share_a_symmetry():
 def test_a_pyramid_divides_by_its_scales():
     with pytest.raises(ValueError, match=r"multiple of all of \(2, 4, 8\); got 52"):
         patches.pyramid_plan(5, **PYRAMID | {"patch": 52})
+
+
+def test_a_grid_at_a_fractional_scale_crops_nothing():
+    kinds = GRID | {"patch": 45, "stride": 45, "scales": (4, 2.5)}
+    plan = patches.grid_plan(SIZES[:1], input="interpolated", **kinds)
+    # 90x130 holds 2x2; 88x128, the multiples of 4, 1x2.
+    rows = np.concatenate([plan.rows(0, step) for step in range(3)])[:6]
+    assert plan.patches == 6 and (rows[:, patches.SCALE] == 1).sum() == 4
+
+
+def test_the_scales_drawn_are_those_of_earlier_versions():
+    """So that their runs resume."""
+    plan = patches.random_plan(
+        6, scales=(2, 3, 4), patch=9, batch=8, epoch=5, input="interpolated"
+    )
+    drawn = np.take([2, 3, 4], plan.rows(0, 7)[:, patches.SCALE])
+    np.testing.assert_array_equal(drawn, [2, 2, 2, 3, 4, 2, 2, 3])
 
 
 def test_random_plan_takes_each_image_in_turn():
@@ -108,7 +125,8 @@ def test_symmetries_can_be_switched_off():
     ("changed", "message"),
     [
         ({"patch": 500}, "no image is large enough.*500x500"),
-        ({"scales": ()}, "scales must be positive"),
+        ({"scales": ()}, "scales must be above 1"),
+        ({"scales": (2, 1)}, r"scales must be above 1; got \(2, 1\)"),
         ({"batch": 0}, "positive; got 41 and 0"),
         ({"stride": 0}, "stride must be positive"),
         ({"symmetries": 9}, "1 to 8; got 9"),

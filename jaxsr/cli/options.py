@@ -5,7 +5,7 @@ import os
 import re
 import sys
 
-from jaxsr import terminal
+from jaxsr import checks, terminal
 
 RANGE = "white level of 16-bit files, such as 4095 (guessed from the largest value)"
 MODEL = "a shipped model, a model file or a run directory"
@@ -30,8 +30,7 @@ def scales(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(
             f"expected scales from 1, such as 2,2.5,3; got {text!r}"
         )
-    numbers = [float(part) for part in parts]
-    return [int(x) if x == int(x) else x for x in numbers]
+    return [checks.tidy(float(part)) for part in parts]
 
 
 def size(text: str) -> tuple[int, int]:

@@ -3,10 +3,13 @@
 Needs no TensorFlow; each update transfers only a few integers. It holds
 
 - each true image once, in 8 bits, for all scales;
-- its low-resolution image at each scale, in 8 bits for "rgb", otherwise in float32.
+- its low-resolution image at each integer scale, in float32, or in 8 bits for "rgb" if
+  no scale is fractional;
+- its enlarged image at each fractional scale, in float32.
 
 A patch is converted to float32 when it is cut, and enlarged by bicubic if the network
-takes enlarged images. Y at scales 2, 3 and 4 takes 2.7 bytes per true pixel.
+takes enlarged images. Y at scales 2, 3 and 4 takes 2.7 bytes per true pixel, a
+fractional scale 4 bytes more.
 """
 
 from typing import NamedTuple
@@ -45,7 +48,7 @@ def make_feed(
     plan: patches.Plan,
     *,
     seed: int,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     color: str,
     input: str,
     blur: float = 0.0,
@@ -64,6 +67,10 @@ def make_feed(
         shard: (index, count) of the process whose rows `inputs` yields.
     """
     pairs.check_input(input)
+    # From the image that is kept to the network's input. The weights of bicubic repeat
+    # along an axis at integer scales alone: at others the enlarged image is kept.
+    zooms = tuple(1 if input == "low" or scale % 1 else scale for scale in scales)
+    in_8_bits = color == "rgb" and not any(scale % 1 for scale in scales)
     true, low = [], []  # low[i * len(scales) + k] is of image i at scales[k]
     for i, name in enumerate(source.names):
         true.append(pairs.true_pixels(source.read(i), color))
@@ -73,23 +80,24 @@ def make_feed(
             side, of_input = plan.sides[scale], x if input == "low" else hr
             if min(of_input.shape[:2]) < side:
                 raise ValueError(patches.too_small(name, of_input, side))
-            low.append(image.to_uint(x) if color == "rgb" else x)
+            if scale % 1:
+                x = image.resize(x, size=hr.shape[:2])
+            low.append(image.to_uint(x) if in_8_bits else x)
 
     def cut(data, rows):
         true, low = data
         side, unit = rows.side, rows.unit
 
         def one(row):
-            i, scale = row[patches.IMAGE], row[patches.SCALE]
-            k = jnp.argmax(scale == jnp.asarray(scales))
+            i, k = row[patches.IMAGE], row[patches.SCALE]
             at = i * len(scales) + k
-            zoom = 1 if input == "low" else scale  # from low to the input
+            zoom = jnp.asarray(zooms)[k]
             top = row[patches.TOP] % (low.height[at] * zoom - side + 1)
             left = row[patches.LEFT] % (low.width[at] * zoom - side + 1)
             if input == "low":
                 lr = _window(low, at, top, left, side)
             else:
-                lr = _enlarged(low, at, top, left, side, scales, k)
+                lr = _enlarged(low, at, top, left, side, zooms, k)
             hr = _window(true, i, top * unit, left * unit, side * unit)
             symmetry = row[patches.SYMMETRY]
             return {"lr": _turned(lr, symmetry), "hr": _turned(hr, symmetry)}
@@ -99,7 +107,7 @@ def make_feed(
     def inputs(step, count):
         for i in range(step, step + count):
             rows = patches.shard(plan.rows(seed, i), shard)
-            scale = int(rows[0, patches.SCALE])
+            scale = scales[rows[0, patches.SCALE]]
             yield Rows(rows, plan.sides[scale], scale if input == "low" else 1)
 
     return patches.Feed((_pack(true), _pack(low)), cut, inputs)

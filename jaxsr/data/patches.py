@@ -1,8 +1,9 @@
 """Which patches a batch has: a pure function of (seed, step), in NumPy.
 
-A row of a plan is (image, top, left, symmetry, scale). Top and left are in pixels of
-the network's input and are taken modulo the places that fit, so that a plan can also be
-made for images whose sizes are not known beforehand.
+A row of a plan is (image, top, left, symmetry, scale), the last an index into the
+scales that the plan is made for. Top and left are in pixels of the network's input and
+are taken modulo the places that fit, so that a plan can also be made for images whose
+sizes are not known beforehand.
 """
 
 import functools
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from jaxsr import image
 
 IMAGE, TOP, LEFT, SYMMETRY, SCALE = range(5)
 
@@ -22,7 +25,7 @@ class Plan(NamedTuple):
     batch: int
     patches: int  # in an epoch
     epoch: int  # updates in an epoch, the last of which may reach into the next
-    sides: dict[int, int]  # scale -> side of a patch, in pixels of the network's input
+    sides: dict[float, int]  # scale -> side of a patch, in pixels of the input
 
 
 class Feed(NamedTuple):
@@ -36,7 +39,7 @@ class Feed(NamedTuple):
 def grid_plan(
     sizes: np.ndarray,
     *,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     patch: int,
     stride: int,
     batch: int,
@@ -66,14 +69,16 @@ def grid_plan(
         raise ValueError(f"stride must be positive; got {stride}.")
     items = []
     for i, (height, width) in enumerate(np.asarray(sizes)):
-        for scale in scales:
+        for k, scale in enumerate(scales):
             unit = scale if input == "low" else 1
-            tops = np.arange(0, (height - height % scale) // unit - patch + 1, stride)
-            lefts = np.arange(0, (width - width % scale) // unit - patch + 1, stride)
-            top, left = (grid.ravel() for grid in np.meshgrid(tops, lefts))
+            places = [
+                np.arange(0, image.cropped_side(n, scale) // unit - patch + 1, stride)
+                for n in (height, width)
+            ]
+            top, left = (grid.ravel() for grid in np.meshgrid(*places))
             rows = np.zeros((len(top), 5), np.int32)
             rows[:, IMAGE], rows[:, TOP], rows[:, LEFT] = i, top, left
-            rows[:, SCALE] = scale
+            rows[:, SCALE] = k
             items.append(rows)
     items = np.concatenate(items)
     if not len(items):
@@ -102,7 +107,7 @@ def grid_plan(
 def random_plan(
     count: int,
     *,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     patch: int,
     batch: int,
     epoch: int,
@@ -137,7 +142,7 @@ def random_plan(
         out[:, IMAGE] = [order(seed, i // count)[i % count] for i in index]
         out[:, (TOP, LEFT)] = rng.integers(2**31 - 1, size=(batch, 2))
         out[:, SYMMETRY] = rng.integers(symmetries, size=batch)
-        out[:, SCALE] = rng.choice(scales, size=1 if input == "low" else batch)
+        out[:, SCALE] = rng.integers(len(scales), size=1 if input == "low" else batch)
         return out
 
     return Plan(rows, batch, epoch * batch, epoch, dict.fromkeys(scales, patch))
@@ -146,7 +151,7 @@ def random_plan(
 def pyramid_plan(
     count: int,
     *,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     patch: int,
     batch: int,
     epoch: int,
@@ -175,7 +180,7 @@ def pyramid_plan(
         turn, part = divmod(step, len(scales))
         out = of_random.rows(seed, step)
         out[:, SYMMETRY] = np.random.default_rng([seed, 2, turn]).integers(symmetries)
-        out[:, SCALE] = scales[part]
+        out[:, SCALE] = part
         return out
 
     sides = {s: patch // s if input == "low" else patch for s in scales}
@@ -185,8 +190,8 @@ def pyramid_plan(
 def _check(sizes, scales, patch, batch, symmetries):
     if not len(sizes):
         raise ValueError("a plan needs at least one image; got none.")
-    if not scales or min(scales) < 1:
-        raise ValueError(f"scales must be positive; got {scales}.")
+    if not scales or min(scales) <= 1:
+        raise ValueError(f"scales must be above 1; got {scales}.")
     if patch < 1 or batch < 1:
         raise ValueError(f"patch and batch must be positive; got {patch} and {batch}.")
     if symmetries not in range(1, 9):

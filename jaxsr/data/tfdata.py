@@ -25,7 +25,7 @@ def make_feed(
     plan: patches.Plan,
     *,
     seed: int,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     color: str,
     input: str,
     blur: float = 0.0,
@@ -52,7 +52,8 @@ def make_feed(
             raise
 
     def cut_patch(row):
-        i, top, left, symmetry, scale = (int(value) for value in row)
+        i, top, left, symmetry, k = (int(value) for value in row)
+        scale = scales[k]
         x, hr = pair(i, scale)
         unit, side = scale if input == "low" else 1, plan.sides[scale]
         if min(x.shape[:2]) < side:

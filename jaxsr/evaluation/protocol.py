@@ -156,7 +156,8 @@ def measurable(
         # SSIM's window inside the border, and what LPIPS sees
         least = perceptual.LPIPS_SIDE if lpips else 0
         needed = {s: max(11 + 2 * math.ceil(s), least) for s in scales}
-        if any(n - n % s < needed[s] for n in (height, width) for s in scales):
+        shorter = min(height, width)
+        if any(image.cropped_side(shorter, s) < needed[s] for s in scales):
             reasons[i] = (
                 f"{source.name}/{name} has {height}x{width} pixels; to be measured at "
                 f"x{max(scales)} it needs {needed[max(scales)]} a side or a few more."

@@ -76,7 +76,11 @@ SETTINGS = {
     "data.backend": ("tfdata", checks.one_of(["device", "tfdata"])),
     "data.seed": (0, checks.integer(0)),  # of the order and symmetries of patches
     "data.plan": ("grid", checks.one_of(["grid", "pyramid", "random"])),
-    "data.scales": ((2, 3, 4), checks.several(checks.integer(most=64), least=1)),
+    # Fractions, as 2.5, for networks of interpolated images alone.
+    "data.scales": (
+        (2, 3, 4),
+        checks.several(checks.number(above=1, most=64), least=1),
+    ),
     # Pixels a side, of the network's input; in the plan "pyramid" of the true image.
     "data.patch": (41, checks.integer()),
     "data.stride": (41, checks.integer()),  # of the grid, in pixels of the input
@@ -174,6 +178,13 @@ def check(config: dict) -> None:
     _check_memory(config)
 
 
+def tidied(config: dict) -> dict:
+    """A config that `check` passed, with integer scales as int, also those like 2.0."""
+    data = config["data"]
+    scales = tuple(checks.tidy(scale) for scale in data["scales"])
+    return config | {"data": data | {"scales": scales}}
+
+
 def _check_names(config):
     sections = {name.rpartition(".")[0] for name in SETTINGS} - {""}
     for section in sections:
@@ -192,6 +203,18 @@ def _check_scales(config):
     data = config["data"]
     net = models.make(**config["network"])
     own = models.scales_of(net)
+    fractions = [scale for scale in data["scales"] if scale % 1]
+    if fractions and net.input == "low":
+        raise ValueError(
+            f"data.scales must be integers for {config['network']['name']}, which "
+            "turns each low-resolution pixel into a whole number of pixels; got "
+            f"{fractions}. Networks of interpolated images, as vdsr, take fractions."
+        )
+    if fractions and data["blur"]:
+        raise ValueError(
+            "data.blur takes every scale-th pixel, so data.scales must be integers; "
+            f"got {fractions}. Set data.blur=0."
+        )
     if own is not None and not set(data["scales"]) <= set(own):
         raise ValueError(
             f"data.scales must be among the network's {sorted(own)}; got "

@@ -20,7 +20,7 @@ SIGNS = {"psnr": 1, "lpips": -1}
 def validate(
     model: weights.Model,
     source: sources.Source,
-    scales: tuple[int, ...],
+    scales: tuple[float, ...],
     *,
     lpips: dict | None,
     stopped: Callable[[], bool],

@@ -68,6 +68,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
         ValueError: for a setting that is wrong.
     """
     configs.check(config)
+    config = configs.tidied(config)
     precision, _ = models.PRECISIONS[config["precision"]]
     jax.config.update("jax_default_matmul_precision", precision)
     net = models.make(**config["network"])
@@ -249,8 +250,11 @@ def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source
         return source
     patch, needed = data["patch"], data["patch"]
     if data["plan"] != "pyramid":
-        low = input == "low"
-        needed = max(patch * s if low else -(-patch // s) * s for s in data["scales"])
+        scales = data["scales"]
+        if input == "low":
+            needed = patch * max(scales)
+        else:  # after the crop to a multiple
+            needed = max([patch] + [-(-patch // s) * s for s in scales if not s % 1])
     fits = np.min(source.sizes, axis=1) >= needed
     if not fits.any():
         raise ValueError(
