@@ -119,9 +119,8 @@ def _apply_columns(matrix: scipy.sparse.csr_array, images: Array) -> Array:
     matrix = matrix.astype(images.dtype)
     flat = images.reshape(-1, height, length, channels)
     out = np.empty((len(flat), height, matrix.shape[0], channels), images.dtype)
-    for i, image in enumerate(flat):
-        for c in range(channels):
-            out[i, :, :, c] = (matrix @ image[:, :, c].T).T
+    for i, c in np.ndindex(len(flat), channels):
+        out[i, :, :, c] = (matrix @ flat[i, :, :, c].T).T
     return out.reshape(*batch, height, matrix.shape[0], channels)
 
 
@@ -214,8 +213,8 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
             f"{height}x{width}. Use image.modcrop first."
         )
     if blur:
-        start = scale // 2
-        return gaussian_blur(hr, blur)[..., start::scale, start::scale, :]
+        every = slice(scale // 2, None, scale)
+        return gaussian_blur(hr, blur)[..., every, every, :]
     return resize(hr, 1 / scale, size=(height // scale, width // scale))
 
 
@@ -225,21 +224,15 @@ def enlarge(lr: Array, scale: int) -> Array:
 
 
 def modcrop(images: Array, scale: float) -> Array:
-    """Images [..., H, W, C] cropped at the bottom and right to multiples of `scale`.
-
-    At a fractional scale nothing is cropped.
-    """
+    """Images [..., H, W, C] cropped at the bottom and right, see `cropped_side`."""
     height, width = images.shape[-3:-1]
     if min(height, width) < scale:
-        raise ValueError(
-            f"both sides must be at least scale={scale}; got {height}x{width}."
-        )
-    height, width = (cropped_side(side, scale) for side in (height, width))
-    return images[..., :height, :width, :]
+        raise ValueError(f"sides must be at least scale={scale}; got {height}x{width}.")
+    return images[..., : cropped_side(height, scale), : cropped_side(width, scale), :]
 
 
 def cropped_side(side: int | Array, scale: float) -> int | Array:
-    """What `modcrop` leaves of a side: all of it where the scale is fractional."""
+    """The largest multiple of an integer scale in a side; of a fraction, the side."""
     return side if scale % 1 else side - side % scale
 
 

@@ -95,7 +95,7 @@ def test_a_blur_takes_the_place_of_the_kernel(tmp_path, photo):
         (["--scale", "nan"], "scale must be at least 1; got nan"),
         (["--scale", "2.5", "--blur", "1"], "a blur needs an integer scale"),
         (["--scale", "2", "--kernel", "cubic"], "method must be one of"),
-        (["--scale", "200"], "both sides must be at least scale=200"),
+        (["--scale", "200"], "sides must be at least scale=200"),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, photo, more, message, capsys):

@@ -181,7 +181,9 @@ def test_the_range_of_16_bits_is_the_least_that_holds_them(largest, given, expec
 def test_a_range_that_cannot_be_is_answered_clearly():
     assert depth.data_range(np.array([7], np.uint8), 4095) == 255
     for wrong in (4095, 65536, -1, 0):
-        with pytest.raises(ValueError, match=f"largest, 5000, to 65535; got {wrong}"):
+        with pytest.raises(
+            ValueError, match=f"5000, their largest, to 65535; got {wrong}"
+        ):
             depth.data_range(np.array([5000], np.uint16), wrong)
 
 
