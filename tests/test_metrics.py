@@ -41,10 +41,30 @@ def test_ssim_is_that_of_scikit_image(photo):
     np.testing.assert_allclose(score[0], full[5:-5, 5:-5].mean(), atol=2e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(256, 240), (187, 179)])
+def test_ms_ssim_is_that_of_tensorflow(photo, height, width):
+    import tensorflow
+
+    hr = image.from_uint(photo[:height, :width])[None]
+    low = image.resize(hr, 1 / 4)
+    sr = image.quantise(image.resize(low, size=(height, width)))
+    expected = tensorflow.image.ssim_multiscale(sr, hr, 1.0).numpy()
+    assert 0.9 < expected[0] < 0.99
+    np.testing.assert_allclose(metrics.ms_ssim(sr, hr, border=0), expected, atol=1e-5)
+
+
+def test_ms_ssim_of_small_images_is_refused():
+    hr = jnp.zeros([1, 190, 179, 1])
+    with pytest.raises(ValueError, match="176 pixels.*got 186x175"):
+        metrics.ms_ssim(hr, hr, border=2)
+
+
 @pytest.mark.parametrize("name", sorted(metrics.METRICS))
 def test_metrics_score_each_image_alone(name):
     rng = np.random.default_rng(0)
-    sr, hr = jnp.asarray(rng.random((2, 3, 20, 18, 1), np.float32))
+    side = 180 if name == "ms_ssim" else 18
+    hr = jnp.asarray(rng.random((3, side + 2, side, 1), np.float32))
+    sr = 0.7 * hr + 0.3 * jnp.asarray(rng.random(hr.shape, np.float32))
     score = metrics.METRICS[name]
     one = [score(sr[i : i + 1], hr[i : i + 1], border=2)[0] for i in range(3)]
     np.testing.assert_allclose(score(sr, hr, border=2), one, rtol=1e-4)
