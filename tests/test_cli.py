@@ -353,7 +353,10 @@ def test_every_option_of_upscale_reaches_the_work(tmp_path, capsys, caplog):
     assert "2 upscaled, 0 failed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30by40"])
-    assert "such as 3840x2160; got '30by40'" in capsys.readouterr().err
+    assert (
+        "such as 3840x2160, 3840x, x2160 or 24MP; got '30by40'"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit):
         cli.main(["upscale", *pattern, "--size", "30x40", "--scale", "2"])
 

@@ -20,6 +20,7 @@ import tifffile
 from test_upscale import BICUBIC, make_model, make_pixels
 
 from jaxsr import models
+from jaxsr.cli import options as cli_options
 from jaxsr.files import reading, writing
 from jaxsr.inference import jobs, upscale
 
@@ -314,15 +315,31 @@ def test_what_is_there_already_stays_unless_told_otherwise(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "becomes"), [((40, 30), (40, 20)), ((500, 100), (200, 100))]
+    ("size", "becomes"),
+    [
+        ("40x30", (40, 20)),
+        ("500x100", (200, 100)),
+        ("30x", (30, 15)),
+        ("x33", (66, 33)),
+        ("0.02MP", (200, 100)),
+    ],
 )
 def test_a_size_is_the_largest_that_fits_with_the_proportions(tmp_path, size, becomes):
-    """Here (width, height), of an image of 20x10."""
+    """(width, height), of an image of 20x10."""
     PIL.Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
-    [target] = run([tmp_path / "a.png"], size=size[::-1]).done
-    assert target.name == f"a_{size[0]}x{size[1]}.png"
+    [target] = run([tmp_path / "a.png"], size=cli_options.size(size)).done
+    names = {"30x": "w30", "x33": "h33"}
+    assert target.name == f"a_{names.get(size, size)}.png"
     assert PIL.Image.open(target).size == becomes
-    assert run([tmp_path], size=size[::-1], existing="skip").skipped == [target]
+    found = run([tmp_path], size=cli_options.size(size), existing="skip")
+    assert found.skipped == [target]  # and it is no input
+    assert not found.done
+
+
+@pytest.mark.parametrize("size", ["0x", "x0", "0x10", "0MP"])
+def test_a_size_of_nothing_is_refused(tmp_path, size):
+    with pytest.raises(ValueError, match="size must be positive"):
+        run([tmp_path], size=cli_options.size(size))
 
 
 def test_what_is_larger_than_the_size_fails(tmp_path):

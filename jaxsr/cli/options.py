@@ -33,14 +33,16 @@ def scales(text: str) -> list[float]:
     return [checks.tidy(float(part)) for part in parts]
 
 
-def size(text: str) -> tuple[int, int]:
-    """(height, width) of WIDTHxHEIGHT."""
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found:
+def size(text: str) -> tuple[int | None, int | None] | float:
+    """(height, width) of WIDTHxHEIGHT, WIDTHx and xHEIGHT; or megapixels of 24MP."""
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)MP", text, re.IGNORECASE):
+        return float(found[1])
+    found = re.fullmatch(r"(\d*)x(\d*)", text)
+    if not found or text == "x":
         raise argparse.ArgumentTypeError(
-            f"expected a size such as 3840x2160; got {text!r}"
+            f"expected a size such as 3840x2160, 3840x, x2160 or 24MP; got {text!r}"
         )
-    return int(found[2]), int(found[1])
+    return tuple(int(side) if side else None for side in (found[2], found[1]))
 
 
 def add_existing(parser: argparse.ArgumentParser) -> None:

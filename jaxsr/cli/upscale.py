@@ -28,8 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     goal.add_argument(
         "--size",
         type=options.size,
-        metavar="WIDTHxHEIGHT",
-        help="instead of a scale: the largest size that fits inside",
+        help="instead of a scale: 3840x2160, to fit inside; 3840x; x2160; or 24MP",
     )
     parser.add_argument(
         "--model",

@@ -43,7 +43,7 @@ def upscale_files(
     scale: float = 2.0,
     model: weights.Model | str | os.PathLike = upscale.AUTO,
     *,
-    size: tuple[int, int] | None = None,
+    size: targets.Size | None = None,
     suffix: str = ".png",
     existing: str = "error",
     dry_run: bool = False,
@@ -69,8 +69,9 @@ def upscale_files(
             place beside each input.
         scale: as in `upscale.upscale`.
         model: as in `upscale.upscale`.
-        size: (height, width) instead of a scale: each image becomes as large as fits
-            inside, its proportions kept. One that is larger fails.
+        size: instead of a scale, (height, width), of which one may be None, or a float
+            of megapixels: each image becomes as large as fits inside, its proportions
+            kept. One that is larger fails.
         suffix: a key of `writing.FORMATS`, of the files to write.
         existing: what to do if the output exists: "error" (that input
             fails), "overwrite" or "skip".
@@ -87,8 +88,8 @@ def upscale_files(
     """
     if size is None:
         upscale.check_scale(scale)
-    elif min(size) < 1:
-        raise ValueError(f"size must be positive; got {size}.")
+    else:
+        targets.check_size(size)
     files.check_existing(existing)
     options = tiling.Options(**options)
     models.check_precision(options.precision)
@@ -126,7 +127,7 @@ def _upscale_files(
         summary.failed.append(Failure(source, reason))
         logger.error("%s: %s", terminal.shown(source), reason)
 
-    ending = f"_x{scale:g}" if size is None else f"_{size[1]}x{size[0]}"
+    ending = targets.ending(scale, size)
     jobs = []
     for source, target in targets.pairs(inputs, output, ending, suffix, level, fail):
         try:

@@ -148,26 +148,71 @@ def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
         except ValueError:
             return True
         with contextlib.suppress(ValueError):
-            box = name[3] and (int(name[4]), int(name[3]))
-            scale = float(name[2] or 1)
+            found = name.groupdict()
+            scale = float(found["scale"] or 1)
             upscale.check_scale(scale)
-            if goal(old, scale, box)[0] == new:
+            sides = [found["height"] or found["h"], found["width"] or found["w"]]
+            size = tuple(side and int(side) for side in sides) if any(sides) else None
+            if found["pixels"]:
+                size = float(found["pixels"])
+            if goal(old, scale, size)[0] == new:
                 return True
     return False
 
 
-def goal(old, scale, box):
-    """The size and the scale of an image that is upscaled by a scale or into a box."""
-    if box is None:
+# (height, width), of which one may be None; or megapixels
+Size = tuple[int | None, int | None] | float
+
+
+def check_size(size: Size) -> None:
+    """Raises a ValueError unless the numbers of a size are positive."""
+    numbers = [size] if isinstance(size, float) else [x for x in size if x is not None]
+    if not numbers or not min(numbers) > 0:
+        raise ValueError(f"size must be positive; got {size}.")
+
+
+def goal(
+    old: tuple[int, int], scale: float, size: Size | None
+) -> tuple[tuple[int, int], float]:
+    """The (height, width) and the scale of an image that is upscaled.
+
+    Args:
+        old: its (height, width).
+        scale: by which it is upscaled,
+        size: unless it becomes as large as fits inside this, with its proportions.
+
+    Raises:
+        ValueError: for an image that is larger than the size.
+    """
+    if size is None:
         return image.resized_size(old, scale), scale
-    scale = min(new / side for new, side in zip(box, old))
+    if isinstance(size, float):
+        scale = (1e6 * size / (old[0] * old[1])) ** 0.5
+    else:
+        scale = min(new / side for new, side in zip(size, old) if new is not None)
     if scale < 1:
         raise ValueError(
             f"it has {old[1]}x{old[0]} pixels, more than the requested "
-            f"{box[1]}x{box[0]}; images are never reduced."
+            f"{ending(1, size)[1:]}; images are never reduced."
         )
     return tuple(round(side * scale) for side in old), scale
 
 
-# The names that are given here: stem, then scale, or width and height.
-MADE = re.compile(r"(.+)_(?:x([\d.]+)|(\d+)x(\d+))", re.DOTALL)
+def ending(scale: float, size: Size | None) -> str:
+    """What the name of a result ends in: "_x2.5", "_3840x2160", "_w3840", "_24MP"."""
+    if size is None:
+        return f"_x{scale:g}"
+    if isinstance(size, float):
+        return f"_{size:g}MP"
+    height, width = size
+    if None in size:
+        return f"_w{width}" if height is None else f"_h{height}"
+    return f"_{width}x{height}"
+
+
+# Names with an `ending`.
+MADE = re.compile(
+    r"(.+)_(?:x(?P<scale>[\d.]+)|(?P<pixels>[\d.]+)MP"
+    r"|w(?P<w>\d+)|h(?P<h>\d+)|(?P<width>\d+)x(?P<height>\d+))",
+    re.DOTALL,
+)
