@@ -18,7 +18,7 @@ import pytest
 from experiments import vdsr
 from jaxsr import weights
 from jaxsr.data import sets
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import figures, protocol
 from jaxsr.training import logs, loop
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -397,7 +397,9 @@ def test_a_damaged_workdir_is_one_line(folders, tmp_path, name, content, message
     assert "\n" not in str(error.value)
 
 
-def test_a_run_on_blurred_images_is_scored_on_them(folders, tmp_path):
+def test_a_run_on_blurred_images_is_scored_on_them(folders, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "curves", lambda *args, **kwargs: drawn.update(kwargs))
     loop.train(in_process(folders, **{"data.blur": 1.6}), tmp_path / "run")
     trained = model(tmp_path / "run")
     source = sets.open_source(str(folders / "validation"))
@@ -408,6 +410,23 @@ def test_a_run_on_blurred_images_is_scored_on_them(folders, tmp_path):
     (*_, other) = protocol.evaluate(trained._replace(card=card), source, [2])
     assert abs(other.psnr - mean.psnr) > 0.5
     assert "sigma 1.6" in (tmp_path / "run" / "results.md").read_text()
+    (*_, bicubic) = protocol.evaluate(protocol.baseline(blur=1.6), source, [2])
+    assert drawn["bicubic"]["validation_psnr"] == pytest.approx(bicubic.psnr)
+
+
+def test_a_run_at_a_fractional_scale_resumes_and_is_scored_at_it(folders, tmp_path):
+    cards = []
+    for scales, epochs in (((2, 2.5), 0.5), ((2.0, 2.5), 1)):  # one run
+        settings = {"data.scales": scales, "epochs": epochs, "validation.best_by": ""}
+        loop.train(in_process(folders, **settings), tmp_path / "run")
+        cards.append(model(tmp_path / "run").card)
+    assert [card["step"] for card in cards] == [2, 5]
+    assert cards[0]["digest"] == cards[1]["digest"]
+    assert str(cards[1]["scales"]) == "[2, 2.5]"
+    found = {key for record in records(tmp_path / "run") for key in record}
+    assert {"validation_psnr_x2", "validation_psnr_x2.5"} <= found
+    table = (tmp_path / "run" / "results.md").read_text()
+    assert "| x2.5 |" in table and "at fractional scales nothing is cropped" in table
 
 
 def test_a_path_that_is_no_experiment_is_named(folders, tmp_path):

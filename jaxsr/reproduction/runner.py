@@ -203,7 +203,8 @@ def measure_bicubic(
         config = job.trained().config if job.model else job.config
         kinds[config["color"], config["data"]["scales"]] = config
     for color, scales in sorted(kinds, key=lambda kind: kind[0] != "y"):
-        model = protocol.baseline(color=color)
+        blur = kinds[color, scales]["data"]["blur"]
+        model = protocol.baseline(color=color, blur=blur)
         run = studies.Run(kinds[color, scales], model, [], workdir)
         found = measures.psnr(*study.sets)(run) | study.measure(run) | found
     found.pop("parameters", None)

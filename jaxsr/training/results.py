@@ -123,7 +123,7 @@ def finish(
     )
     runs = {workdir.name: logs.read(workdir)}
     curves = ["loss", "validation_psnr"] + ["validation_lpips"] * (lpips is not None)
-    bicubic = _bicubic(model.card["color"], validation, scales, lpips)
+    bicubic = _bicubic(model, validation, scales, lpips)
     figures.curves(workdir / "curves.png", runs, y=curves, bicubic=bicubic)
     files.write_text(workdir / "results.md", text)
     weights.save(path, model)
@@ -131,10 +131,10 @@ def finish(
     return left_out
 
 
-def _bicubic(color, validation, scales, lpips) -> dict[str, float]:
-    """The scores of bicubic on the validation images."""
-    baseline = protocol.baseline(color=color)
-    rows = protocol.evaluate(baseline, validation, scales, lpips=lpips)
+def _bicubic(model, validation, scales, lpips) -> dict[str, float]:
+    """The scores of bicubic on the validation images, degraded as the model's."""
+    bicubic = protocol.bicubic_of(model)
+    rows = protocol.evaluate(bicubic, validation, scales, lpips=lpips)
     means = [row for row in rows if row.image == "mean"]
     found = {"validation_psnr": float(np.mean([row.psnr for row in means]))}
     if lpips is not None:

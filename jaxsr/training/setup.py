@@ -132,6 +132,7 @@ def sibling(run: Setup, config: dict, *, fresh: bool = True) -> Setup:
         ValueError: for a setting that is wrong.
     """
     configs.check(config)
+    config = configs.tidied(config)
     tx, schedule = factories.make_optimizer(config, run.plan.epoch)
     variables, adversary = _initial(config, run.net, run.plan, fresh)
     return run._replace(
