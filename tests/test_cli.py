@@ -407,7 +407,7 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["upscale", "a.png", "--quality-level", "9"], "JPEG and WebP.*not PNG"),
+        (["upscale", "a.png", "--quality-level", "9"], "JPEG, WebP and AVIF.*not PNG"),
         (["upscale", "a.png", "--model", "nothing"], "got 'nothing'"),
         (["evaluate", "--all", "--scales", "2"], "cannot be combined with --all"),
         (["evaluate", "--all", "--save", "a"], "cannot be combined with --all"),

@@ -87,7 +87,13 @@ def test_a_header_tells_the_size_that_is_read_wherever_the_orientation_lies(
     if name.endswith((".png", ".tif")):
         expected = np.rot90(np.asarray(PICTURE), -1)
         np.testing.assert_array_equal(photo.pixels, expected)
-    for suffix in (".png", ".jpg", ".tif", ".webp"):  # and what is written stays so
+    for suffix in (
+        ".png",
+        ".jpg",
+        ".tif",
+        ".webp",
+        ".avif",
+    ):  # and what is written stays so
         writing.write(photo, tmp_path / f"out{suffix}")
         assert reading.size_of(tmp_path / f"out{suffix}") == (21, 13)
         again, _ = reading.read_upright(tmp_path / f"out{suffix}")
@@ -122,7 +128,7 @@ def test_an_orientation_that_means_nothing_turns_nothing(tmp_path, value):
     assert reading.read_upright(tmp_path / "a.png")[0].pixels.shape == (13, 21, 3)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif"])
 def test_a_bad_item_is_named_and_the_others_are_kept(tmp_path, suffix):
     exif = PIL.Image.Exif()
     exif[0x010F], exif[0x0131] = "Maker", 2.5

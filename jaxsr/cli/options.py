@@ -69,7 +69,7 @@ def add_written(parser: argparse.ArgumentParser) -> None:
         "--quality-level",
         type=int,
         metavar="1..100",
-        help="quality of JPEG and WebP files (95)",
+        help="quality of JPEG and WebP (95) and AVIF files (90)",
     )
     parser.add_argument(
         "--max-megapixels",

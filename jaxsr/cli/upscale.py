@@ -46,7 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average over eight flips and rotations: more accurate, 8 times slower",
     )
-    parser.add_argument("--format", default="png", help="png, jpg, webp or tiff (png)")
+    parser.add_argument(
+        "--format", default="png", help="png, jpg, webp, avif or tiff (png)"
+    )
     parser.add_argument(
         "--tile", type=int, help="side of a tile in input pixels (chosen for speed)"
     )

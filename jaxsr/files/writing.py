@@ -7,6 +7,7 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import PIL.PngImagePlugin
 import PIL.TiffImagePlugin
@@ -41,7 +42,9 @@ def check_kind(suffix: str, level: int | None) -> None:
         raise ValueError(f"images are written as {sorted(FORMATS)}; got {suffix!r}.")
     form = FORMATS[suffix.lower()]
     if level is not None and "quality" not in form.options:
-        raise ValueError(f"only JPEG and WebP have a quality level, not {form.name}.")
+        raise ValueError(
+            f"only JPEG, WebP and AVIF have a quality level, not {form.name}."
+        )
     if level is not None and not 1 <= level <= 100:
         raise ValueError(f"a quality level is from 1 to 100; got {level}.")
 
@@ -76,7 +79,7 @@ def write(
     Args:
         photo: what to write.
         target: the file, of a suffix in `FORMATS`.
-        level: of the quality of JPEG and WebP, 1 to 100.
+        level: quality of JPEG, WebP and AVIF, 1 to 100.
 
     Returns:
         Notes on what was changed or dropped.
@@ -211,3 +214,5 @@ FORMATS = {
     ".bmp": Format("BMP", ("uint8",), False, 2**31 - 1, {}),
 }
 FORMATS |= {".tiff": FORMATS[".tif"], ".jpeg": FORMATS[".jpg"]}
+if PIL.features.check("avif"):
+    FORMATS[".avif"] = Format("AVIF", ("uint8",), True, 65535, {"quality": 90})

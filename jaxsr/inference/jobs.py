@@ -78,7 +78,7 @@ def upscale_files(
         dry_run: print what would be done, from the files' headers; write nothing.
         quality: as in `upscale.upscale`.
         data_range: as in `upscale.upscale`.
-        level: of the quality of JPEG and WebP, 1 to 100 (95).
+        level: quality, 1 to 100, of JPEG and WebP (95) and AVIF (90).
         max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
         **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
 
