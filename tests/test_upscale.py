@@ -331,3 +331,19 @@ def test_alpha_of_twelve_bits_keeps_its_own_range():
     assert (sr[..., :3] == 40000).all()
     expected = image.resize(pixels[..., 3:] / 4095, 2.0).clip(0, 1)
     np.testing.assert_allclose(sr[..., 3:] / 4095, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("channels", [(), (4,)])
+def test_the_strength_blends_with_bicubic(channels, dtype):
+    pixels = make_pixels(14, 17, *channels, dtype=dtype)
+    whole, bicubic = (jaxsr.upscale(pixels, 2, model) for model in (VDSR, BICUBIC))
+    for strength, expected in ((1, whole), (0, bicubic)):
+        found = jaxsr.upscale(pixels, 2, VDSR, strength=strength)
+        np.testing.assert_array_equal(found, expected)
+    found = jaxsr.upscale(pixels, 2, VDSR, strength=0.25)
+    assert np.abs(whole.astype(float) - bicubic).max() > 20 * np.spacing(1)
+    blend = 0.25 * whole.astype(np.float64) + 0.75 * bicubic
+    np.testing.assert_allclose(found, blend, atol=1 if dtype == np.uint8 else 1e-6)
+    with pytest.raises(ValueError, match="strength must be from 0 to 1; got 1.5"):
+        jaxsr.upscale(pixels, 2, VDSR, strength=1.5)

@@ -47,6 +47,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="average over eight flips and rotations: more accurate, 8 times slower",
     )
     parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="from 0, which is bicubic, to 1, the network (1)",
+    )
+    parser.add_argument(
         "--format", default="png", help="png, jpg, webp, avif or tiff (png)"
     )
     parser.add_argument(
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         tile=args.tile,
         precision=args.precision,
         ensemble=args.ensemble,
+        strength=args.strength,
         data_range=args.range,
         level=args.quality_level,
         max_megapixels=args.max_megapixels,

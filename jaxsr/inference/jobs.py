@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 import tqdm.contrib.logging
 
-from jaxsr import cards, files, models, terminal, weights
+from jaxsr import cards, files, terminal, weights
 from jaxsr.files import depth, reading, writing
 from jaxsr.inference import targets, tiling, upscale
 
@@ -80,7 +80,7 @@ def upscale_files(
         data_range: as in `upscale.upscale`.
         level: quality, 1 to 100, of JPEG and WebP (95) and AVIF (90).
         max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
-        **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
+        **options: those of `tiling.Options`.
 
     Raises:
         ValueError: before anything is written, for an invalid argument. Two inputs with
@@ -92,7 +92,7 @@ def upscale_files(
         targets.check_size(size)
     files.check_existing(existing)
     options = tiling.Options(**options)
-    models.check_precision(options.precision)
+    tiling.check_options(options)
     with reading.limited_to(max_megapixels):
         return _upscale_files(
             inputs,

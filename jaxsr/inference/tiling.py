@@ -37,11 +37,20 @@ class Options(NamedTuple):
         precision: of the activations, a key of `models.PRECISIONS`.
         ensemble: whether the output is the mean over the eight flips and rotations of
             the image. It is better, and takes eight times as long.
+        strength: in `upscale`, from 0, which is bicubic, to 1, the network.
     """
 
     tile: int | None = None
     precision: str = "float32"
     ensemble: bool = False
+    strength: float = 1.0
+
+
+def check_options(options: Options) -> None:
+    """Raises a ValueError for options that are not valid for any network."""
+    models.check_precision(options.precision)
+    if not 0 <= options.strength <= 1:
+        raise ValueError(f"strength must be from 0 to 1; got {options.strength}.")
 
 
 class Span(NamedTuple):
@@ -147,7 +156,7 @@ def stream(
     Raises:
         MemoryError: where the smallest tile is too large for the device.
     """
-    tile, precision, ensemble = options
+    tile, precision, ensemble, _ = options
     smallest = 2 * net.halo + MARGIN
     if tile is None:
         side = max(SIDE // enlargement(net, scale), 4 * net.halo, smallest)

@@ -51,7 +51,7 @@ def upscale(
         quality: limits the cost of "auto", as in `cards.choose`.
         data_range: the value of white in colours of uint16, as 4095; by default, that
             of `depth.data_range`. The result has it too. Alpha keeps its own.
-        **options: `tile`, `precision` and `ensemble`, of `tiling.Options`.
+        **options: those of `tiling.Options`.
 
     Raises:
         ValueError: also if the network's output is not finite.
@@ -222,6 +222,7 @@ def to_size(
         data_range: as in `upscale`.
         advance: called after each tile with the number of output pixels it completed.
     """
+    tiling.check_options(options)
     pixels = _pixels(array)
     net, color = model.net, model.card["color"]
     old, channels = pixels.shape[:2], pixels.shape[-1]
@@ -258,7 +259,11 @@ def to_size(
             )
         kept = slice(row.begin, row.end), slice(column.begin, column.end)
         sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
-        sr = _with_rest(sr, direct.window(pixels, *kept), colours, color)
+        bicubic = direct.window(pixels, *kept)
+        sr = _with_rest(sr, bicubic, colours, color)
+        if options.strength < 1:
+            blend = sr.clip(0, 1), bicubic.clip(0, 1)
+            sr = options.strength * blend[0] + (1 - options.strength) * blend[1]
         if out.dtype.kind == "u":
             out[kept] = images.to_uint(sr, 8 * out.itemsize, top)
         else:
