@@ -61,9 +61,17 @@ def count(
         return out
 
     lr = jax.ShapeDtypeStruct((1, *(n // factor for n in size), channels), jnp.float32)
-    variables = jax.eval_shape(lambda x: net.init(jax.random.key(0), x), lr)
-    with nn.intercept_methods(counted):
-        jax.eval_shape(lambda v, x: net.apply(v, x, **static), variables, lr)
+
+    def init(x):
+        return net.init(jax.random.key(0), x)
+
+    if static:  # a call then uses some of the layers that are made
+        variables = jax.eval_shape(init, lr)
+        with nn.intercept_methods(counted):
+            jax.eval_shape(lambda v, x: net.apply(v, x, **static), variables, lr)
+    else:
+        with nn.intercept_methods(counted):
+            variables = jax.eval_shape(init, lr)
     leaves = jax.tree.leaves(variables.get("params", {}))
     return Cost(sum(x.size for x in leaves), total)
 

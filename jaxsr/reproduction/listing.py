@@ -1,5 +1,6 @@
 """Lists the studies and what they cost, and how far the runs of one are."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -37,12 +38,16 @@ def hours(config: dict) -> float:
     Raises:
         DataNotFound: where its images, which say how long an epoch is, are missing.
     """
-    parts = sets.parts_of(config["data"]["name"])
-    source = sources.join("", [sets.open_source(part) for part in parts])
+    source = _open(config["data"]["name"])
     input = models.NETWORKS[config["network"]["name"]].cls.input
     epoch = factories.make_plan(config["data"], source, input).epoch
     update = factories.gflop(config) * config["data"]["batch"]
     return config["epochs"] * epoch * update / SPEED / 3600
+
+
+@functools.cache
+def _open(name: str) -> sources.Source:
+    return sources.join("", [sets.open_source(part) for part in sets.parts_of(name)])
 
 
 def status(name: str, workdir: pathlib.Path) -> Iterator[str]:
