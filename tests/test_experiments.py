@@ -237,7 +237,8 @@ def test_the_papers_images_are_large_enough_for_patches(name):
     net = models.make(**config["network"])
     source, validation = setup.open_data(data, config["validation"]["name"], net.input)
     plan = factories.make_plan(data, source, net.input)
-    for index, _, _, _, scale in plan.rows(0, 0):
+    for index, _, _, _, k in plan.rows(0, 0):
+        scale = data["scales"][k]
         unit = scale if net.input == "low" else 1
         assert min(source.sizes[index]) >= plan.sides[scale] * unit
     assert len(source.names) > 0.8 * len(whole.names) * len(data["reduced"])

@@ -304,7 +304,7 @@ class Together(loop.Loop):
             yield i, member
 
     def _is_validated(self) -> bool:
-        return False
+        return all(member._is_validated() for member in self.members)
 
     def _record(self, step: int, metrics: dict[str, np.ndarray]) -> None:
         for i, member in enumerate(self.members):
