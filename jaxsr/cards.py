@@ -60,6 +60,7 @@ MORE = {
         ),
         lambda scale: re.fullmatch(r"[1-9]\d?(\.\d+)?", scale),
     ),
+    "module": checks.TEXT,
     "validation": checks.table(checks.either(checks.TEXT, _NUMBER)),
 }
 

@@ -1,7 +1,11 @@
-"""Set-up of JAX for a command: CPU devices and the compilation cache."""
+"""Set-up of a command: CPU devices, the compilation cache, modules of the user."""
 
+import importlib
+import importlib.metadata
 import os
 import pathlib
+import sys
+from collections.abc import Iterable
 
 import jax
 
@@ -26,3 +30,23 @@ def keep_compiled() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
     # By default JAX does not cache compilations under a second: most networks here.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Imports modules by their names, and those that $JAXSR_IMPORT names.
+
+    They may be files of the current folder, and may register networks. So do the
+    modules of installed packages that have an entry point of the group "jaxsr".
+
+    Raises:
+        ValueError: for one that cannot be imported.
+    """
+    names = [*names, *filter(None, os.getenv("JAXSR_IMPORT", "").split(","))]
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    points = importlib.metadata.entry_points(group="jaxsr")
+    for name in [*names, *(point.module for point in points)]:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever the module raises
+            raise ValueError(f"cannot import the module {name}: {error!r}.") from error

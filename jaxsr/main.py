@@ -34,6 +34,10 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Print every parameter's statistics.")
 
+_IMPORT = flags.DEFINE_multi_string(
+    "import", [], "A module to import first, which may register networks."
+)
+
 EXAMPLE = "experiments/vdsr.py"
 
 
@@ -100,6 +104,10 @@ def main(argv: list[str]) -> None:
     terminal.make_safe()
     logging.set_verbosity(logging.WARNING)  # Orbax logs too much at INFO
     devices.keep_compiled()
+    try:
+        devices.import_modules(_IMPORT.value)
+    except ValueError as error:
+        sys.exit(f"error: {terminal.printable(str(error))}")
     if not _DISTRIBUTED.value:
         devices.use_cores(_CONFIG.value.data.batch)
     else:

@@ -66,6 +66,9 @@ def make_card(
         "scores": scores or {},
         "digest": digest,
     }
+    module = type(net).__module__
+    if not module.startswith("jaxsr."):
+        card["module"] = module  # it has to be imported to load the model
     return json.loads(json.dumps(card | more, allow_nan=False))
 
 
@@ -193,6 +196,11 @@ def _read(path):
 
 
 def _net(card):
+    if card["network"] not in models.NETWORKS and "module" in card:
+        raise ValueError(
+            f"its network, {card['network']}, is of the module {card['module']}; "
+            f"import that first (--import {card['module']}, or $JAXSR_IMPORT)."
+        )
     return models.make(card["network"], **card["fields"])
 
 

@@ -100,7 +100,7 @@ def test_a_card_is_checked_without_jax(tmp_path, monkeypatch):
     assert cards.read(path)["upscaling"] == {"2": {"psnr": 36, "multiply_adds": 3e9}}
     monkeypatch.setitem(CARD, "scales", 2)
     ship(tmp_path, a={})
-    message = f"Cannot load {path}: its card's scales must be a list, each an integer"
+    message = f"Cannot load {path}: its card's scales must be a list, each a number"
     with pytest.raises(ValueError, match=message):
         cards.read(path)
 

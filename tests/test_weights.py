@@ -146,7 +146,10 @@ CARDS = {
     "deep JSON": ({"jaxsr": "[" * 100_000}, "its card must be JSON"),
     "a number beyond all": ({"jaxsr": '{"step": Infinity}'}, "must be finite"),
     "no list of scales": ({"scales": 2}, "card's scales must be a list.*got 2"),
-    "scales of text": ({"scales": ["2"]}, "card's scales must be a list, each an int"),
+    "scales of text": (
+        {"scales": ["2"]},
+        "card's scales must be a list, each a number",
+    ),
     "scores in a list": ({"scores": [36.4]}, "card's scores must be a dictionary"),
     "scores without SSIM": (
         {"scores": {"Set5": {"x2": {"psnr": 36.4}}}},

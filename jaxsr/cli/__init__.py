@@ -46,6 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         sub = verbs.add_parser(name, help=verb.HELP, description=verb.HELP)
         verb.add_options(sub)
+        sub.add_argument(
+            "--import",
+            dest="modules",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="import a module first, which may register networks",
+        )
         sub.set_defaults(verb=verb)
     return parser
 
@@ -61,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
             from jaxsr import devices
 
             devices.keep_compiled()
+            devices.import_modules(args.modules)
         status = args.verb.run(args)
         sys.stdout.flush()
         return status

@@ -30,6 +30,46 @@ from jaxsr.models.srresnet import SRResNet
 from jaxsr.models.vdsr import VDSR
 
 
+def register(
+    name: str,
+    cls: type[nn.Module],
+    *,
+    paper: str = "-",
+    color: str = "y",
+    variants: tuple[dict, ...] = ({},),
+) -> None:
+    """Adds a network of your own to `NETWORKS`, under this name.
+
+    Model files of it can only be loaded where this has been called. The commands call
+    it by importing the module that --import or $JAXSR_IMPORT names.
+
+    Args:
+        name: in configs and on the cards of models.
+        cls: as the networks of this folder, with `input`, `halo`, and the field
+            `scale`, or `scales`, if it upscales by itself.
+        paper: as in `NETWORKS`.
+        color: as in `NETWORKS`.
+        variants: as in `NETWORKS`.
+
+    Raises:
+        ValueError: for a name that is taken, or a class that lacks something.
+    """
+    if name in NETWORKS and NETWORKS[name].cls is not cls:
+        raise ValueError(f"there is already a network {name!r}; choose another name.")
+    lacking = [key for key in ("input", "halo") if not hasattr(cls, key)]
+    if getattr(cls, "input", "") == "low" and not {"scale", "scales"} & {
+        *fields_of(cls)
+    }:
+        lacking.append("scale")
+    if lacking or cls.input not in ("interpolated", "low"):
+        raise ValueError(
+            f"{cls.__name__} must have the attributes input ('low' or 'interpolated') "
+            f"and halo, and if its input is 'low' the field scale; got {lacking} "
+            "missing."
+        )
+    NETWORKS[name] = Network(cls, paper, color, variants)
+
+
 def make(name: str, **fields) -> nn.Module:
     """The network of that name in `NETWORKS`: its paper's, changed by `fields`."""
     if name not in NETWORKS:

@@ -202,9 +202,10 @@ def loss_name(config: dict) -> str:
 def _in_training(config: dict) -> nn.Module:
     """The network of a run in its training form and precision."""
     _, dtype = models.PRECISIONS[config["precision"]]
-    fields = config["network"] | config["in_training"] | {"dtype": dtype}
-    if "axis_name" in models.fields_of(models.NETWORKS[fields["name"]].cls):
-        fields["axis_name"] = steps.AXIS
+    fields = config["network"] | config["in_training"]
+    known = models.fields_of(models.NETWORKS[fields["name"]].cls)
+    given = {"dtype": dtype, "axis_name": steps.AXIS}
+    fields |= {name: x for name, x in given.items() if name in known}
     return models.make(**fields)
 
 
