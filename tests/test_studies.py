@@ -234,7 +234,7 @@ def test_bicubic_is_that_of_luma_where_networks_differ(folders, tmp_path):
     one = study.Study("", "", {}, {}, measure, None, sets=(name,))
     jobs, scores = [], {}
     for color in ("rgb", "y"):
-        config = {"color": color, "data": {"scales": (2,)}}
+        config = {"color": color, "data": {"scales": (2,), "blur": 0.0}}
         jobs.append(study.Job(color, 0, config, tmp_path))
         model = measures.protocol.baseline(color=color)
         scores[color] = measure(study.Run(config, model, [], tmp_path))

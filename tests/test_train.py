@@ -250,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folders, tmp
         ({"data.name": "Set5"}, "Set5 is a benchmark"),
         ({"data.name": "FOLDER/Set5"}, "Set5 is a benchmark"),
         ({"evaluation.sets": ("Set55",)}, r"must be one of \['291', .*got 'Set55'"),
-        ({"data.scales": (2, 0)}, r"data.scales must be .* from 1 .*; got \(2, 0\)"),
+        ({"data.scales": (2, 0)}, r"data.scales must be .* above 1 .*; got \(2, 0\)"),
         ({"data.name": "T92"}, r"must be one of \['291', .*got 'T92'"),
         ({"data.batch": 15}, "multiple of the 8 devices; got 15"),
         ({"data.patch": 4000}, "no image is large enough for a patch of 4000x4000"),
