@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         sub = verbs.add_parser(name, help=verb.HELP, description=verb.HELP)
         verb.add_options(sub)
+        sub.set_defaults(verb=verb)
+        if verb in WITHOUT_JAX:
+            continue
         sub.add_argument(
             "--import",
             dest="modules",
@@ -54,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
             metavar="MODULE",
             help="import a module first, which may register networks",
         )
-        sub.set_defaults(verb=verb)
     return parser
 
 
