@@ -98,7 +98,7 @@ def test_a_folder_is_scored_and_what_is_alone_is_named(tmp_path, photo, capsys):
     told = capsys.readouterr()
     assert status == 1
     assert "three.png has no result" in told.err
-    assert "four.png has no true image" in told.err
+    assert "four.png has no reference image" in told.err
     assert "border of 2 pixels" in told.out
     with open(out["json"]) as file:
         scores = json.load(file)["scores"]

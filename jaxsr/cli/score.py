@@ -5,13 +5,13 @@ import math
 
 from jaxsr.cli import options
 
-HELP = "Compare images, made by any program, with the true ones."
+HELP = "Compare images, made by any program, with the reference ones."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sr", type=options.path, help="an image file, or a folder")
     parser.add_argument(
-        "true", type=options.path, help="the true image, or a folder of them"
+        "true", type=options.path, help="the reference image, or a folder of them"
     )
     parser.add_argument(
         "--on",
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale",
         type=float,
-        help="crops true images as by modcrop, and sets the border",
+        help="crops reference images as by modcrop, and sets the border",
     )
     parser.add_argument(
         "--border", type=int, help="edge pixels left out (the scale, or 0)"

@@ -1,4 +1,4 @@
-"""Scores of pictures that any program made, against the true ones."""
+"""Scores of pictures that any program made, against the reference ones."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from jaxsr import image, metrics, perceptual, terminal
 from jaxsr.data import sets
 from jaxsr.files import depth, reading
 
-# Endings that only say that a file is the true image.
+# Endings that only say that a file is the reference image.
 TRUE = re.compile(r"[ _.-]*(hr|gt|true|ref)$", re.IGNORECASE)
-# What may follow the name of the true image: "_SR", "-out", " (2)", "x4".
+# Text allowed after the name of the reference image: "_SR", "-out", " (2)", "x4".
 MORE = re.compile(r"$|[ _.(-]|x\d", re.IGNORECASE)
 
 LUMA = np.array([0.299, 0.587, 0.114])  # of JPEG
@@ -27,7 +27,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # of JPEG
 class Pair(NamedTuple):
     """Two image files that are compared."""
 
-    name: str  # of the true image
+    name: str  # of the reference image
     sr: pathlib.Path
     hr: pathlib.Path
 
@@ -46,7 +46,7 @@ def pairs_of(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of two files, or of the images of two folders, and what has no partner.
 
-    In folders the name of a result is that of the true image, without endings such as
+    In folders the name of a result is that of the reference image, without endings like
     "_HR" and "_GT", and then anything that begins with a separator or "x" and a digit:
     baby_x4_SR.png, babyx2.png and baby.png are results for baby_GT.bmp. Of several true
     images whose names it begins with, it belongs to that of the longest name.
@@ -79,7 +79,7 @@ def pairs_of(
         if fitting:
             partners.append((max(fitting, key=len), path))
         else:
-            alone.append(f"{terminal.shown(path)} has no true image in {hr}.")
+            alone.append(f"{terminal.shown(path)} has no reference image in {hr}.")
     found = _unique(partners)
     alone += [
         f"{terminal.shown(path)} has no result in {sr}."
@@ -119,7 +119,7 @@ def score(
         pairs: as `pairs_of` gives them.
         on: a key of `CHANNELS`.
         border: edge pixels left out on each side.
-        scale: where a true image is larger by less than this in height or width, it is
+        scale: where a reference image is larger by less than this on a side, it is
             cropped at the bottom and right, as by `image.modcrop`.
         lpips: the params of `perceptual.LPIPS`, which sees whole RGB images.
 
@@ -163,7 +163,7 @@ def _read(path: pathlib.Path) -> np.ndarray:
 
 
 def cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
-    """The true image cropped to [*size, C]; it may be larger by less than the scale."""
+    """The reference image cropped to [*size, C]; it may exceed that by < scale."""
     excess = [side - wanted for side, wanted in zip(hr.shape, size)]
     if not all(0 <= pixels < scale for pixels in excess):
         more = math.ceil(scale) - 1
@@ -199,7 +199,7 @@ def _luma(pixels: np.ndarray) -> np.ndarray:
     return x if x.shape[2] == 1 else _rounded(x @ LUMA[:, None], pixels)
 
 
-# What is compared: name -> (function of a file's pixels), float64 [H, W, C]
+# name -> function (pixels of a file) -> float64 [H, W, C] that are compared
 CHANNELS = {"y": _y, "rgb": _floats, "luma": _luma}
 TEXTS = {
     "y": "Y of MATLAB's rgb2ycbcr, rounded to the bits of the file",
