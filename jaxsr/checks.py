@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
+# package -> the extra that installs it; others come with "train"
+EXTRAS = {"gradio": "page"}
 
 
 class Kind(NamedTuple):
@@ -28,11 +30,13 @@ def missing(error: ModuleNotFoundError) -> str:
     """The message for a package that is not installed, in one line."""
     if error.name is None:  # one that says so itself
         return str(error)
-    return f"{error.name} is not installed; pip install 'jaxsr[train]' brings it."
+    package = error.name.partition(".")[0]
+    name = EXTRAS.get(package, "train")
+    return f"{package} is not installed; pip install 'jaxsr[{name}]' brings it."
 
 
 def extra(module: str) -> types.ModuleType:
-    """A module of the extra "train", imported where it is needed.
+    """A module of an extra, imported where it is needed.
 
     Raises:
         ModuleNotFoundError: with the command that installs it.

@@ -180,10 +180,14 @@ def test_what_is_wrong_with_flags_is_one_line_that_names_it(tmp_path):
         assert re.search(f"^error: .*{message}", line), (message, line)
 
 
-def test_a_missing_package_is_answered_with_its_extra():
-    error = ModuleNotFoundError("No module named 'clu'", name="clu")
+@pytest.mark.parametrize(
+    ("module", "package", "name"),
+    [("clu", "clu", "train"), ("gradio.themes", "gradio", "page")],
+)
+def test_a_missing_package_is_answered_with_its_extra(module, package, name):
+    error = ModuleNotFoundError(f"No module named {module!r}", name=module)
     assert checks.missing(error) == (
-        "clu is not installed; pip install 'jaxsr[train]' brings it."
+        f"{package} is not installed; pip install 'jaxsr[{name}]' brings it."
     )
 
 
