@@ -264,6 +264,12 @@ def test_folders_keep_their_structure_and_the_output_may_lie_inside(tmp_path):
         assert not summary.failed
 
 
+def test_the_output_may_lie_above_the_input(tmp_path):
+    (tmp_path / "in").mkdir()
+    PIL.Image.new("L", (4, 3)).save(tmp_path / "in" / "a.png")
+    assert run([tmp_path / "in"], tmp_path).done == [tmp_path / "a_x2.png"]
+
+
 def test_an_empty_folder_fails(tmp_path):
     assert run([tmp_path]).failed == [(tmp_path, "the folder holds no images.")]
 

@@ -120,13 +120,13 @@ def _originals(
     stems = {}
     for path in images:
         stems.setdefault(path.with_suffix(""), []).append(path)
-    apart = output and os.path.realpath(output) != os.path.realpath(root)
-    inside = apart and os.path.join(os.path.realpath(output), "")
+    folder = os.path.realpath(output) if output else ""
+    nested = _lies_in(folder, os.path.realpath(root))
     made = [
         path
         for path in images
         if _is_result(path, stems)
-        or (inside and os.path.realpath(path).startswith(inside))
+        or (nested and _lies_in(os.path.realpath(path), folder))
     ]
     if made:
         names = ", ".join(terminal.shown(path.name) for path in made[:3])
@@ -134,6 +134,11 @@ def _originals(
         logger.info("%d results of earlier runs: %s%s.", len(made), names, more)
     passed = set(made)
     return [path for path in images if path not in passed]
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    """Whether a path lies below a folder."""
+    return path.startswith(os.path.join(folder, ""))
 
 
 def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
