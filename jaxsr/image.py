@@ -305,10 +305,11 @@ def y_to_gray(y: Array) -> Array:
     return (y - y.dtype.type(16 / 255)) * y.dtype.type(255 / 219)
 
 
-def with_neutral_chroma(y: np.ndarray) -> np.ndarray:
+def with_neutral_chroma(y: Array) -> Array:
     """YCbCr [..., 3] of gray images [..., 1]."""
-    neutral = np.full_like(y, YCBCR_OFFSET[1])
-    return np.concatenate([y, neutral, neutral], axis=-1)
+    xp = _namespace(y)
+    neutral = xp.full_like(y, YCBCR_OFFSET[1])
+    return xp.concatenate([y, neutral, neutral], axis=-1)
 
 
 def _check_rgb(images: Array) -> None:

@@ -28,6 +28,7 @@ FLOORS = {
     "data": 3,
     "weights": 3,
     "importers": 4,
+    "inference.program": 4,
     "inference.tiling": 4,
     "training.objectives": 4,
     "training.step": 4,

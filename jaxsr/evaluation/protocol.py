@@ -18,7 +18,7 @@ from jaxsr import (
     weights,
 )
 from jaxsr.data import pairs, sources
-from jaxsr.inference import tiling, upscale
+from jaxsr.inference import program, tiling, upscale
 from jaxsr.models import cost
 
 _Y = (
@@ -138,7 +138,7 @@ def _as_rgb(sr, pixels, scale, card):
     hr = image.modcrop(image.from_uint(pixels), scale)
     low = image.degrade(hr, scale, blur=card.get("blur", 0.0))
     bicubic = image.resize(low, size=hr.shape[:2])
-    sr = image.quantise(upscale.merged(sr, bicubic, card["color"]))
+    sr = image.quantise(program.merged(sr, bicubic, card["color"]))
     return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
 
 

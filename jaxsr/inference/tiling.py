@@ -131,32 +131,17 @@ def make_ensemble(forward: Callable) -> Callable:
     return ensemble
 
 
-def stream(
-    net: nn.Module,
-    variables: dict,
-    read: Callable[[slice, slice], np.ndarray],
-    plan: Callable[[int], tuple[list[Span], list[Span]]],
-    scale: int | None,
-    options: Options,
-) -> Iterator[tuple[Span, Span, np.ndarray]]:
-    """Yields (row span, column span, sr [s*tile, s*tile, C]) for each tile of an image.
-
-    Holds no more than two tiles for each local device. When one is out of memory it
-    starts again with tiles of half the side, so a window may come twice: the later one
-    counts.
+def tile_sides(
+    net: nn.Module, scale: int | None, size: tuple[int, int], tile: int | None
+) -> tuple[int, int]:
+    """The side of a tile, in pixels of the network's input, and the smallest possible.
 
     Args:
         net: the network.
-        variables: its weights.
-        read: (rows, columns) -> that window of the input, float32 [rows, columns, C].
-        plan: tile -> the `spans` of rows and of columns.
         scale: the static argument of networks of several scales, else None.
-        options: without a tile size, a tile has four halos at least.
-
-    Raises:
-        MemoryError: where the smallest tile is too large for the device.
+        size: (height, width) of the network's input.
+        tile: the side that is asked for; by default one of four halos at least.
     """
-    tile, precision, ensemble, _ = options
     smallest = 2 * net.halo + MARGIN
     if tile is None:
         side = max(SIDE // enlargement(net, scale), 4 * net.halo, smallest)
@@ -166,31 +151,57 @@ def stream(
             f"tile must be at least {smallest}, two halos of the network and {MARGIN}; "
             f"got {tile}."
         )
-    forward = make_forward(net, scale, precision)
-    if ensemble:
-        forward = make_ensemble(forward)
+    return min(tile, max(size)), smallest
+
+
+def stream(
+    run: Callable,
+    variables: dict,
+    read: Callable,
+    plan: Callable[[int], tuple[list, list]],
+    tile: int,
+    smallest: int,
+) -> Iterator[tuple]:
+    """Yields (row, column, outputs) for each tile of an image.
+
+    Holds no more than two tiles for each local device. When one is out of memory it
+    starts again with tiles of half the side, so a part may come twice: the later one
+    counts.
+
+    Args:
+        run: the compiled (variables, batch) -> outputs, arrays or trees of arrays with
+            a leading axis of tiles.
+        variables: the network's weights.
+        read: (row, column) -> the arrays of that tile, without the leading axis.
+        plan: tile -> the rows and the columns of tiles.
+        tile: side of a tile.
+        smallest: the smallest possible one.
+
+    Raises:
+        MemoryError: where the smallest tile is too large for the device.
+    """
     while True:
-        rows, columns = plan(tile)
         try:
-            yield from _stream(forward, variables, read, rows, columns)
+            yield from _stream(run, variables, read, *plan(tile))
             return
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             if not (
                 isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
             ):
                 raise
-            used = max(span.stop - span.start for span in (rows[0], columns[0]))
-            if used // 2 < smallest:
+            if tile // 2 < smallest:
                 raise MemoryError(
-                    f"a tile of side {used} does not fit into memory, and one of "
-                    f"{used // 2} is too small for this network. Free memory, or use a "
+                    f"a tile of side {tile} does not fit into memory, and one of "
+                    f"{tile // 2} is too small for this network. Free memory, or use a "
                     "smaller network."
                 ) from error
-        tile = used // 2
-        logger.warning("Out of memory with tiles of %d; retrying with %d.", used, tile)
+        logger.warning(
+            "Out of memory with tiles of %d; retrying with %d.", tile, tile // 2
+        )
+        tile //= 2
 
 
-def _stream(forward, variables, read, rows, columns):
+def _stream(run, variables, read, rows, columns):
     tiles = list(itertools.product(rows, columns))
     # A single tile needs one device. Several fill all, at the end with a repeated one,
     # which costs no time and spares a compilation for the rest.
@@ -202,20 +213,19 @@ def _stream(forward, variables, read, rows, columns):
     ahead = ()  # the tiles that the devices work on while the next are read
     for i in range(0, len(tiles), len(devices)):
         batch = tiles[i : i + len(devices)]
-        x = [
-            read(slice(row.start, row.stop), slice(column.start, column.stop))
-            for row, column in batch
-        ]
-        x += x[-1:] * (len(devices) - len(x))
-        sr = forward(variables, jax.device_put(np.stack(x), sharded))
-        behind, ahead = ahead, (batch, sr)
+        parts = [read(row, column) for row, column in batch]
+        parts += parts[-1:] * (len(devices) - len(parts))
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+        outputs = run(variables, jax.device_put(stacked, sharded))
+        behind, ahead = ahead, (batch, outputs)
         yield from _spread(*behind)
     yield from _spread(*ahead)
 
 
-def _spread(batch=(), sr=()):
-    for (row, column), window in zip(batch, np.asarray(sr)):
-        yield row, column, window
+def _spread(batch=(), outputs=None):
+    outputs = jax.tree.map(np.asarray, outputs)
+    for i, (row, column) in enumerate(batch):
+        yield row, column, jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
 
 
 def apply(
@@ -244,12 +254,17 @@ def apply(
         raise TypeError(
             f"x must be floating-point in [0, 1]; got {x.dtype}. Use image.from_uint."
         )
+    options = Options(**options)
+    forward = make_forward(net, scale, options.precision)
+    if options.ensemble:
+        forward = make_ensemble(forward)
     factor = enlargement(net, scale)
     height, width = x.shape[:2]
     sources = [np.arange(side * factor) // factor for side in (height, width)]
 
-    def read(rows, columns):
-        return x[rows, columns].astype(np.float32)
+    def read(row, column):
+        window = x[row.start : row.stop, column.start : column.stop]
+        return window.astype(np.float32)
 
     def plan(tile):
         return tuple(
@@ -258,8 +273,8 @@ def apply(
         )
 
     out = None
-    tiles = stream(net, variables, read, plan, scale, Options(**options))
-    for row, column, sr in tiles:
+    sides = tile_sides(net, scale, (height, width), options.tile)
+    for row, column, sr in stream(forward, variables, read, plan, *sides):
         if out is None:
             out = np.empty((height * factor, width * factor, sr.shape[-1]), np.float32)
         out[row.begin : row.end, column.begin : column.end] = sr[

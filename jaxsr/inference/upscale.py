@@ -1,7 +1,6 @@
 """Upscaling of one image, with colour and transparency, at any scale.
 
-All steps except the network are bicubic resizes, which can compute any window alone. So
-an image of any size is processed tile by tile and never held whole in floating point.
+An image of any size is processed tile by tile and never held whole in floating point.
 """
 
 import functools
@@ -19,7 +18,7 @@ import scipy.ndimage
 from jaxsr import cards, models, weights
 from jaxsr import image as images
 from jaxsr.files import depth, metadata, reading
-from jaxsr.inference import tiling
+from jaxsr.inference import program, tiling
 
 AUTO = "auto"
 
@@ -163,46 +162,6 @@ def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
     return np.array(tops, np.float32)
 
 
-class _Bicubic:
-    """A bicubic resize from one size to another that can compute any window."""
-
-    def __init__(self, old: tuple[int, int], new: tuple[int, int], top=None):
-        self.top = top  # as in `images.from_uint`
-        self.axes = [
-            images.resize_matrix(a, b, b / a).astype(np.float32)
-            for a, b in zip(old, new)
-        ]
-
-    def window(self, x: np.ndarray, rows: slice, columns: slice, origin=(0, 0)):
-        """Pixels [rows, columns, C], float32, of x resized.
-
-        Args:
-            x: the image, or a part of it that is enough for the window.
-            rows: of the resized image.
-            columns: of the resized image.
-            origin: (row, column) of the image where x begins.
-        """
-        parts = [axis[wanted] for axis, wanted in zip(self.axes, (rows, columns))]
-        lows = [part.indices.min() for part in parts]
-        highs = [part.indices.max() + 1 for part in parts]
-        x = x[tuple(slice(a - o, b - o) for a, b, o in zip(lows, highs, origin))]
-        if x.dtype.kind == "u":
-            x = images.from_uint(x, top=self.top)
-        x = x.astype(np.float32, copy=False)
-        for part, low, high in zip(parts, lows, highs):
-            rest = x.shape[1:]
-            x = (part[:, low:high] @ x.reshape(len(x), -1)).reshape(-1, *rest)
-            x = x.swapaxes(0, 1)  # the other axis, and at last the first again
-        return x
-
-    def support(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first and last source pixel, ascending, of each resized pixel."""
-        matrix = self.axes[axis]
-        first = np.minimum.reduceat(matrix.indices, matrix.indptr[:-1])
-        last = np.maximum.reduceat(matrix.indices, matrix.indptr[:-1])
-        return np.minimum.accumulate(first[::-1])[::-1], np.maximum.accumulate(last)
-
-
 def to_size(
     array: np.ndarray,
     size: tuple[int, int],
@@ -224,69 +183,69 @@ def to_size(
     """
     tiling.check_options(options)
     pixels = _pixels(array)
-    net, color = model.net, model.card["color"]
+    net = model.net
     old, channels = pixels.shape[:2], pixels.shape[-1]
-    colours = 3 if channels > 2 else 1
     top = _tops(pixels, data_range)
-    if channels > colours:
+    alpha = channels in (2, 4)
+    if alpha:
         pixels = _fill_hidden(pixels)
     scale = branch(net, max(new / side for new, side in zip(size, old)))
     factor = tiling.enlargement(net, scale)
-    # old -before-> whole -network-> made -after-> size, and old -direct-> size
-    whole = size if net.input == "interpolated" else old
-    made = tuple(factor * side for side in whole)
-    before = _Bicubic(old, whole, top[:colours])
-    after, direct = _Bicubic(made, size), _Bicubic(old, size, top)
+    exact = _whole_factor(old, size)
+    if net.input == "low" and exact != factor:
+        exact = None
+    form = program.Form(
+        scale=scale,
+        color=model.card["color"],
+        alpha=alpha,
+        factor=exact,
+        precision=options.precision,
+        ensemble=options.ensemble,
+        blended=options.strength < 1,
+    )
+    dtype = pixels.dtype if pixels.dtype.kind == "u" else np.float32
 
-    def read(rows, columns):
-        window = before.window(pixels[..., :colours], rows, columns)
-        return _network_channels(window, color)
+    def read(row, column):
+        tile = {
+            "window": pixels[row.window, column.window].astype(dtype, copy=False),
+            "top": top,
+            "strength": np.float32(options.strength),
+        }
+        if not exact:
+            tile["direct"] = row.direct, column.direct
+            tile["after"] = row.after, column.after
+        return tile
 
     def plan(tile):
-        supports = [after.support(axis) for axis in (0, 1)]
         return [
-            tiling.spans(side, tile, net.halo, first // factor, last // factor)
-            for side, (first, last) in zip(whole, supports)
+            program.make_cuts(net, factor, *sides, tile, exact)
+            for sides in zip(old, size)
         ]
 
     out = np.empty((*size, channels), pixels.dtype)
-    tiles = tiling.stream(net, model.variables, read, plan, scale, options)
-    for row, column, sr in tiles:
-        if not np.isfinite(sr).all():
+    whole = size if net.input == "interpolated" else old
+    sides = tiling.tile_sides(net, scale, whole, options.tile)
+    run = program.make_program(net, form)
+    for row, column, (made, finite) in tiling.stream(
+        run, model.variables, read, plan, *sides
+    ):
+        if not finite:
             raise ValueError(
                 f"the network's output has NaN or infinity in {options.precision}. "
                 "Use float32, or another model."
             )
-        kept = slice(row.begin, row.end), slice(column.begin, column.end)
-        sr = after.window(sr, *kept, origin=(row.start * factor, column.start * factor))
-        bicubic = direct.window(pixels, *kept)
-        sr = _with_rest(sr, bicubic, colours, color)
-        if options.strength < 1:
-            blend = sr.clip(0, 1), bicubic.clip(0, 1)
-            sr = options.strength * blend[0] + (1 - options.strength) * blend[1]
-        if out.dtype.kind == "u":
-            out[kept] = images.to_uint(sr, 8 * out.itemsize, top)
-        else:
-            out[kept] = sr.clip(0, 1)
-        advance(sr.shape[0] * sr.shape[1])
+        height, width = (cut.kept.stop - cut.kept.start for cut in (row, column))
+        out[row.kept, column.kept] = made[
+            row.first : row.first + height, column.first : column.first + width
+        ]
+        advance(height * width)
     return out.reshape(*size, *array.shape[2:])
 
 
-def _with_rest(
-    sr: np.ndarray, bicubic: np.ndarray, colours: int, color: str
-) -> np.ndarray:
-    """The output [H, W, C] of a network of that colour, with chroma and alpha added.
-
-    Args:
-        sr: the output [H, W, 1 or 3] of the network.
-        bicubic: the enlarged image [H, W, C].
-        colours: how many of its channels are not alpha: 1 or 3.
-        color: the network's.
-    """
-    sr = merged(sr, bicubic[..., :colours], color)
-    if colours == 1 and color != "rgb":
-        sr = images.y_to_gray(sr)
-    return np.concatenate([sr, bicubic[..., colours:]], axis=-1)
+def _whole_factor(old: tuple[int, int], new: tuple[int, int]) -> int | None:
+    """The integer by which both sides are enlarged, if there is one."""
+    factors = {b // a if b % a == 0 else None for a, b in zip(old, new)}
+    return factors.pop() if len(factors) == 1 else None
 
 
 def branch(net: nn.Module, wanted: float) -> int | None:
@@ -294,34 +253,6 @@ def branch(net: nn.Module, wanted: float) -> int | None:
     if not models.is_multiscale(net):
         return None
     return min((s for s in net.scales if s >= wanted), default=max(net.scales))
-
-
-def _network_channels(x: np.ndarray, color: str) -> np.ndarray:
-    """What a network of that colour takes, of gray [H, W, 1] or RGB [H, W, 3]."""
-    gray = x.shape[-1] == 1
-    if color == "rgb":
-        return x.repeat(3, axis=-1) if gray else x
-    if color == "y":
-        return images.gray_to_y(x) if gray else images.rgb_to_y(x)
-    if gray:
-        return images.with_neutral_chroma(images.gray_to_y(x))
-    return images.rgb_to_ycbcr(x)
-
-
-def merged(sr: np.ndarray, bicubic: np.ndarray, color: str) -> np.ndarray:
-    """Gray or RGB, as `bicubic` is, of what a network of that colour made.
-
-    A network of Y gets the chroma of `bicubic`, the enlarged image [H, W, 1 or 3].
-    """
-    gray = bicubic.shape[-1] == 1
-    if color == "rgb":
-        return sr.mean(axis=-1, keepdims=True) if gray else sr
-    if gray:
-        return sr[..., :1]
-    if color == "y":
-        chroma = images.rgb_to_ycbcr(bicubic)[..., 1:]
-        sr = np.concatenate([sr, chroma], axis=-1)
-    return images.ycbcr_to_rgb(sr)
 
 
 def _fill_hidden(pixels: np.ndarray) -> np.ndarray:
