@@ -205,8 +205,8 @@ BAD = {
     "cut, jpg.jpg": (save_part(0.5), "truncated"),
     "cut, png.png": (save_part(0.7), "cannot be read as an image"),
     "header.jpg": (save_part(0.02), "cannot be read as an image"),
-    "empty.png": (save_part(0), "cannot identify image file"),
-    "text.png": (save_text, "cannot identify image file"),
+    "empty.png": (save_part(0), "it is empty or not of a known format"),
+    "text.png": (save_text, "it is empty or not of a known format"),
     "bomb.png": (save_bomb, "900 megapixels; the limit against"),
     "float.tif": (save_float, "PNG holds uint8 or uint16; the image is float32. Use"),
 }

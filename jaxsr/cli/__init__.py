@@ -17,6 +17,7 @@ from jaxsr.cli import (
     report,
     reproduce,
     score,
+    serve,
     upscale,
 )
 
@@ -31,6 +32,7 @@ VERBS = {
     "import": import_,
     "models": models,
     "prepare": prepare,
+    "serve": serve,
 }
 WITHOUT_JAX = (models,)
 

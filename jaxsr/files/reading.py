@@ -236,6 +236,9 @@ def _told(notes: list[str]):
         raise ValueError(
             f"{reason}. Pass --max-megapixels {megapixels} if you trust it"
         ) from error
+    except PIL.UnidentifiedImageError as error:
+        reason = "it is empty or not of a known format"
+        raise ValueError(f"it cannot be read as an image: {reason}") from error
     except Exception as error:  # on damaged files decoders raise almost anything
         reason = error.strerror if isinstance(error, OSError) else None
         raise ValueError(f"it cannot be read as an image: {reason or error}") from error

@@ -195,7 +195,12 @@ def _run(
     readings, writings = collections.deque(), collections.deque()
     with (
         tqdm.contrib.logging.logging_redirect_tqdm(),
-        tqdm.tqdm(total=ends[-1] if jobs else 0, disable=None, bar_format=BAR) as bar,
+        tqdm.tqdm(
+            total=ends[-1] if jobs else 0,
+            unit="megapixels",
+            disable=None,
+            bar_format=BAR,
+        ) as bar,
         concurrent.futures.ThreadPoolExecutor(1) as reader,
         concurrent.futures.ThreadPoolExecutor(1) as writer,
     ):
@@ -211,7 +216,8 @@ def _run(
                 if photo.pixels.nbytes > LARGE:
                     settle(writings)
                 del photo
-            bar.update(end - bar.n)
+            if not bar.disable:  # it does not count then
+                bar.update(end - bar.n)
         settle(writings)
 
 
@@ -279,6 +285,6 @@ ERRORS = (OSError, ValueError, MemoryError, jax.errors.JaxRuntimeError)
 # Bytes of pixels of which no second image is begun before they are written.
 LARGE = 2**28
 BAR = (
-    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} megapixels "
+    "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} {unit} "
     "[{elapsed}<{remaining}]"
 )

@@ -1,0 +1,1 @@
+"""Applications of the library, each behind its own extra."""
