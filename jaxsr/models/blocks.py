@@ -59,7 +59,8 @@ def _chunk(x: tuple[int, ...], kernel: tuple[int, ...], settings: dict) -> int:
     images, *size, _ = x
     *taps, features = kernel
     if (
-        features < 32
+        any(map(jax.export.is_symbolic_dim, x))
+        or features < 32
         or math.prod(taps) < 64
         or settings.get("feature_group_count", 1) > 1
     ):
@@ -134,8 +135,13 @@ def pixel_unshuffle(images: jax.Array, factor: int) -> jax.Array:
 
 def pad_edges(x: jax.Array, border: int) -> jax.Array:
     """x [B, h, w, C] with its border pixels repeated `border` times on each side."""
-    sides = (border, border)
-    return jnp.pad(x, ((0, 0), sides, sides, (0, 0)), mode="edge")
+    # jax2onnx exports jnp.pad(mode="edge") wrongly.
+    for axis in (1, 2):
+        side = x.shape[axis]
+        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+        last = jax.lax.slice_in_dim(x, side - 1, side, axis=axis)
+        x = jnp.concatenate([first] * border + [x] + [last] * border, axis)
+    return x
 
 
 class ConvTranspose(nn.Module):

@@ -107,6 +107,7 @@ class FSRCNN(nn.Module):
         )(blocks.pad_edges(x, reach))
         first = self.scale * reach if edge else self._before
         less = 2 * first if edge else self.scale - 1
-        height, width = (n - less for n in x.shape[1:3])
-        x = x[:, first : first + height, first : first + width]
+        for axis in (1, 2):
+            last = x.shape[axis] - (less - first)
+            x = jax.lax.slice_in_dim(x, first, last, axis=axis)
         return x.astype(jnp.float32)
