@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
 # package -> the extra that installs it; others come with "train"
-EXTRAS = {"gradio": "page"}
+EXTRAS = {"apache_beam": "beam", "gradio": "page"}
 
 
 class Kind(NamedTuple):

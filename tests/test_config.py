@@ -182,7 +182,11 @@ def test_what_is_wrong_with_flags_is_one_line_that_names_it(tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "package", "name"),
-    [("clu", "clu", "train"), ("gradio.themes", "gradio", "page")],
+    [
+        ("clu", "clu", "train"),
+        ("gradio.themes", "gradio", "page"),
+        ("apache_beam.io", "apache_beam", "beam"),
+    ],
 )
 def test_a_missing_package_is_answered_with_its_extra(module, package, name):
     error = ModuleNotFoundError(f"No module named {module!r}", name=module)

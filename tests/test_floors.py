@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
 # A file's floor, or that of every file of a folder.
 FLOORS = {
+    "apps": 7,
     "checks": 0,
     "image": 0,
     "terminal": 0,
@@ -55,6 +56,10 @@ FLOORS = {
     "training.queue": 9,
     "training.setup": 9,
     "cli": 11,
+    # The options of these are also those of apps.
+    "cli.degrade": 7,
+    "cli.options": 1,
+    "cli.upscale": 7,
     "main": 11,
 }
 

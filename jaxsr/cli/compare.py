@@ -28,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--truth", type=options.path, help="the reference image, for PSNR and SSIM"
     )
     parser.add_argument("--range", type=int, help=options.RANGE)
+    options.add_existing(parser)
     options.add_written(parser)
 
 

@@ -1,6 +1,8 @@
 """jaxsr degrade: makes low-resolution images as MATLAB's imresize does."""
 
 import argparse
+import functools
+from collections.abc import Callable
 
 from jaxsr.cli import options
 
@@ -18,6 +20,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a folder, or a file for a single input",
     )
+    add_settings(parser)
+    options.add_existing(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how an image is reduced and written."""
     parser.add_argument(
         "--scale", type=float, required=True, help="factor, any number >= 1"
     )
@@ -39,22 +47,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="do not crop images to multiples of the scale first",
     )
     parser.add_argument("--format", default="png", help="png or tiff (png)")
-    options.add_existing(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def ending(args: argparse.Namespace) -> str:
+    """What the names of results end in, before the suffix."""
+    return ""
+
+
+def work(args: argparse.Namespace) -> Callable:
+    """`degrade.degrade_files` with the settings of `add_settings`."""
     from jaxsr.inference import degrade
 
-    summary = degrade.degrade_files(
-        args.input,
-        args.output,
-        args.scale,
+    return functools.partial(
+        degrade.degrade_files,
+        scale=args.scale,
         method=args.kernel,
         blur=args.blur,
         crop=not args.no_crop,
         suffix=f".{args.format}",
-        existing=args.existing,
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    summary = work(args)(args.input, args.output, existing=args.existing)
     counts = [f"{len(summary.done)} written"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
     print(f"{', '.join(counts)}, {len(summary.failed)} failed.")

@@ -64,7 +64,6 @@ def add_existing(parser: argparse.ArgumentParser) -> None:
 
 def add_written(parser: argparse.ArgumentParser) -> None:
     """Adds the options of commands that read and write images."""
-    add_existing(parser)
     parser.add_argument(
         "--quality-level",
         type=int,

@@ -1,7 +1,9 @@
 """jaxsr upscale: upscales photographs, and folders of them."""
 
 import argparse
+import functools
 import time
+from collections.abc import Callable
 
 from jaxsr.cli import options
 
@@ -21,6 +23,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=options.path,
         help="a folder, or a file for a single input",
     )
+    add_settings(parser)
+    options.add_existing(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be written"
+    )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how an image is upscaled and written."""
     goal = parser.add_mutually_exclusive_group()
     goal.add_argument(
         "--scale", type=float, default=2.0, help="factor, any number >= 1 (2)"
@@ -61,24 +72,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--range", type=int, help=options.RANGE)
     parser.add_argument("--precision", default="float32", help=options.PRECISIONS)
     options.add_written(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list what would be written"
-    )
 
 
-def run(args: argparse.Namespace) -> int:
+def ending(args: argparse.Namespace) -> str:
+    """What the names of results end in, before the suffix."""
+    from jaxsr.inference import targets
+
+    return targets.ending(args.scale, args.size)
+
+
+def work(args: argparse.Namespace) -> Callable:
+    """`jobs.upscale_files` with the settings of `add_settings`."""
     from jaxsr.inference import jobs
 
-    started = time.monotonic()
-    summary = jobs.upscale_files(
-        args.input,
-        args.output,
-        args.scale,
-        args.model,
+    return functools.partial(
+        jobs.upscale_files,
+        scale=args.scale,
+        model=args.model,
         size=args.size,
         suffix=f".{args.format}",
-        existing=args.existing,
-        dry_run=args.dry_run,
         quality=args.quality,
         tile=args.tile,
         precision=args.precision,
@@ -87,6 +99,13 @@ def run(args: argparse.Namespace) -> int:
         data_range=args.range,
         level=args.quality_level,
         max_megapixels=args.max_megapixels,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    started = time.monotonic()
+    summary = work(args)(
+        args.input, args.output, existing=args.existing, dry_run=args.dry_run
     )
     counts = [f"{len(summary.done)} {'to upscale' if args.dry_run else 'upscaled'}"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)

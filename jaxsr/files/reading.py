@@ -11,7 +11,7 @@ import pathlib
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -98,16 +98,25 @@ def suffixes() -> frozenset[str]:
     return frozenset(read | HEIF | RAW | UNREAD)
 
 
-def is_image(path: pathlib.Path) -> bool:
+def is_image(
+    path: pathlib.PurePath, opened: Callable[[], BinaryIO] | None = None
+) -> bool:
     """Whether a file in a folder is an image, by its suffix.
 
     Files without a suffix are recognised by their first bytes.
+
+    Args:
+        path: the file.
+        opened: opens it, if it is on another file system.
     """
     if path.suffix:
         return path.suffix.lower() in suffixes()
     try:
-        with PIL.Image.open(path, formats=SIGNED):
-            return path.is_file()
+        with (
+            opened() if opened else open(path, "rb") as file,
+            PIL.Image.open(file, formats=SIGNED),
+        ):
+            return True
     except Exception:  # on damaged files Pillow raises almost anything
         return False
 

@@ -37,7 +37,7 @@ def pairs(
     owners = collections.defaultdict(list)  # real target -> (source, target)
     for source, below in found.items():
         target = source if output is None else output / below
-        target = output if named else target.with_name(target.stem + ending + suffix)
+        target = output if named else renamed(target, ending, suffix)
         owners[os.path.realpath(target)].append((source, target))
     originals = {os.path.realpath(source) for source in found}
     for real, pairs in owners.items():
@@ -48,17 +48,23 @@ def pairs(
                     f"it would be written over the input {terminal.shown(target)}.",
                 )
             elif len(pairs) > 1:
-                others = [
-                    terminal.shown(other) for other, _ in pairs if other != source
-                ]
-                fail(
-                    source,
-                    f"it and {', '.join(others)} would both be written to "
-                    f"{terminal.shown(target)}. Rename one or pass different output "
-                    "folders.",
-                )
+                others = [other for other, _ in pairs if other != source]
+                fail(source, clash(others, target))
             else:
                 yield source, target
+
+
+def renamed(path: pathlib.PurePath, ending: str, suffix: str) -> pathlib.PurePath:
+    """The path of the result for an image: photo.jpg becomes photo_x2.png."""
+    return path.with_name(path.stem + ending + suffix)
+
+
+def clash(others: Iterable[str | os.PathLike], target: str | os.PathLike) -> str:
+    """The failure of an image with the same target as others."""
+    return (
+        f"it and {', '.join(map(terminal.shown, others))} would both be written to "
+        f"{terminal.shown(target)}. Rename one or pass different output folders."
+    )
 
 
 def _find(inputs, output, fail) -> dict[pathlib.Path, pathlib.Path]:

@@ -1,0 +1,263 @@
+"""Upscaling or degrading of image files by Apache Beam, for folders of any size.
+
+    python -m jaxsr.apps.beam --input 'in/**' --output out --scale 2
+
+writes the same files as `jaxsr upscale in -o out --scale 2 --skip-existing`, on every
+runner and file system of Beam. Unlike there, all images that match are inputs, even if
+they are results of earlier runs, except those in the output folder.
+
+Source: Apache Beam Programming Guide.
+"""
+
+import argparse
+import contextlib
+import glob
+import importlib
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from jaxsr import checks, terminal
+
+try:
+    import apache_beam as beam
+    from apache_beam.io import filesystem, filesystems
+    from apache_beam.options import pipeline_options
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {checks.missing(error)}")
+
+from jaxsr import devices
+from jaxsr.cli import degrade, upscale
+from jaxsr.files import reading
+from jaxsr.inference import jobs, targets
+from jaxsr.inference import upscale as upscaling
+
+VERBS = {"upscale": upscale, "degrade": degrade}
+FAILED = "failed"
+COUNTS = ("done", "skipped", FAILED)
+PLAIN = filesystem.CompressionTypes.UNCOMPRESSED
+FileSystems = filesystems.FileSystems
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the pipeline; its exit status is 1 if an image failed."""
+    logging.basicConfig(format="%(message)s")
+    terminal.make_safe()
+    args, rest = _parse(argv)
+    try:
+        _check(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {terminal.printable(str(error))}", file=sys.stderr)
+        return 1
+    pipeline = beam.Pipeline(options=pipeline_options.PipelineOptions(rest))
+    build(pipeline, args)
+    result = pipeline.run()
+    result.wait_until_finish()
+    found = result.metrics().query()["counters"]
+    counts = {counter.key.metric.name: counter.result for counter in found}
+    print(", ".join(f"{counts.get(name, 0)} {name}" for name in COUNTS))
+    with _open(_failures(args)) as file:
+        failed = sum(1 for _ in file)
+    if failed:
+        print(f"{_failures(args)} lists what failed.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and those of Beam."""
+    first = terminal.Parser(add_help=False, allow_abbrev=False)
+    first.add_argument(
+        "--verb", choices=VERBS, default="upscale", help="what to do (upscale)"
+    )
+    parser = terminal.Parser(
+        prog="python -m jaxsr.apps.beam",
+        description="Upscale or degrade image files with Apache Beam.",
+        epilog="All other options are Beam's, such as --runner.",
+        parents=[first],
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--input",
+        type=_absolute,
+        nargs="+",
+        required=True,
+        help="file patterns of Beam: 'in/**' is all files in a folder and below",
+    )
+    parser.add_argument(
+        "--output", type=_absolute, required=True, help="the folder to write to"
+    )
+    VERBS[first.parse_known_args(argv)[0].verb].add_settings(parser)
+    return parser.parse_known_args(argv)
+
+
+def _absolute(path: str) -> str:
+    """A path that every process understands, without a slash at its end."""
+    if FileSystems.get_scheme(path):
+        return path.rstrip("/")
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises an error where no image could be processed with these arguments."""
+    VERBS[args.verb].work(args)([], None)
+    for path in (*args.input, args.output):
+        FileSystems.get_filesystem(path)
+    if f"{args.output}/" in map(_fixed, args.input):
+        raise ValueError(f"--output must not be the input folder; got {args.output}.")
+
+
+def _fixed(pattern: str) -> str:
+    """The part of a pattern before its first wildcard: a folder that ends in "/"."""
+    return re.match(r"[^*?[]*/", pattern)[0]
+
+
+def _failures(args: argparse.Namespace) -> str:
+    return f"{args.output}/{FAILED}.jsonl"
+
+
+def build(pipeline: beam.Pipeline, args: argparse.Namespace) -> None:
+    """Adds all steps to a pipeline.
+
+    File names are passed on as bytes, because they need not be UTF-8.
+    """
+    found = (
+        pipeline
+        | beam.Create(args.input)
+        | "Match" >> beam.FlatMap(_match, args).with_outputs(FAILED, main="images")
+    )
+    # Distributes the images over the workers, and brings together those of one target.
+    done = (
+        found.images
+        | beam.GroupByKey()
+        | "Write" >> beam.ParDo(_Write(args)).with_outputs(FAILED, main="done")
+    )
+    _ = (
+        (found[FAILED], done[FAILED])
+        | beam.Flatten()
+        | beam.combiners.ToList()
+        | beam.Map(_write_failures, _failures(args))
+    )
+
+
+def _match(pattern: str, args: argparse.Namespace) -> Iterator[tuple[bytes, bytes]]:
+    """Yields (target below the output folder, source) of each image, or a failure."""
+    root, verb = _fixed(pattern), VERBS[args.verb]
+    [match] = FileSystems.match([pattern])
+    sources = [file.path for file in match.metadata_list]
+    images = [s for s in sources if _is_input(s, root, f"{args.output}/")]
+    if not images:
+        yield _failure(pattern, "no image matches; folder/** matches all files below.")
+    for source in images:
+        below = pathlib.PurePosixPath(source.removeprefix(root))
+        target = targets.renamed(below, verb.ending(args), f".{args.format}")
+        yield os.fsencode(target), os.fsencode(source)
+
+
+def _is_input(path: str, root: str, output: str) -> bool:
+    """Whether a file below the folder `root` is an image, not hidden and no output."""
+    below = pathlib.PurePosixPath(path.removeprefix(root))
+    hidden = any(part.startswith(".") for part in below.parts)
+    if hidden or (output.startswith(root) and path.startswith(output)):
+        return False
+    return reading.is_image(below, lambda: _open(path))
+
+
+def _failure(source: str, reason: str) -> beam.pvalue.TaggedOutput:
+    """A line of JSON, in ASCII, for the list of failures."""
+    beam.metrics.Metrics.counter("jaxsr", FAILED).inc()
+    line = json.dumps({"file": source, "reason": reason})
+    return beam.pvalue.TaggedOutput(FAILED, line + "\n")
+
+
+def _write_failures(lines: list[str], path: str) -> None:
+    """Writes the list of failures; an empty file if there are none."""
+    with FileSystems.create(path, compression_type=PLAIN) as file:
+        file.write("".join(sorted(lines)).encode())
+
+
+class _Write(beam.DoFn):
+    """Writes the target of (target, sources), unless it exists; yields failures."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+
+    def setup(self):
+        """Loads the model, once for each worker."""
+        logging.getLogger("jaxsr").setLevel(logging.WARNING)
+        devices.keep_compiled()
+        devices.import_modules([])
+        args = argparse.Namespace(**vars(self.args))
+        auto = args.verb == "upscale" and args.model == upscaling.AUTO
+        if args.verb == "upscale" and not (auto and args.size):
+            args.model = upscaling.choose(args.model, args.scale, args.quality)
+        self.work = VERBS[args.verb].work(args)
+
+    def process(self, element: tuple[bytes, Iterable[bytes]]):
+        target = f"{self.args.output}/{os.fsdecode(element[0])}"
+        sources = sorted({os.fsdecode(source) for source in element[1]})
+        if len(sources) > 1:
+            for source in sources:
+                others = [other for other in sources if other != source]
+                yield _failure(source, targets.clash(others, target))
+            return
+        [source] = sources
+        try:
+            outcome = "skipped" if FileSystems.exists(target) else "done"
+            if outcome == "done":
+                self._write(source, target)
+            beam.metrics.Metrics.counter("jaxsr", outcome).inc()
+        except jobs.ERRORS as error:
+            yield _failure(source, str(error) or type(error).__name__)
+
+    def _write(self, source: str, target: str) -> None:
+        """Writes one target through local files, so that any file system will do."""
+        with tempfile.TemporaryDirectory() as folder:
+            old = os.path.join(folder, "in", os.path.basename(source))
+            new = os.path.join(folder, "out", os.path.basename(target))
+            os.mkdir(os.path.dirname(old))
+            with _open(source) as remote, open(old, "wb") as file:
+                shutil.copyfileobj(remote, file)
+            with _ONE_AT_A_TIME:
+                summary = self.work([old], new)
+            for _, reason in summary.failed:
+                raise ValueError(reason.replace(old, source))
+            _put(new, target)
+
+
+# The threads of a worker read and write side by side, but an image takes all cores and
+# much memory.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def _open(path: str) -> BinaryIO:
+    return FileSystems.open(path, compression_type=PLAIN)
+
+
+def _put(local: str, target: str) -> None:
+    """Copies a local file to any file system, whole or not at all."""
+    aside = f"{target.rpartition('/')[0]}/.{uuid.uuid4().hex}"
+    try:
+        with (
+            open(local, "rb") as file,
+            FileSystems.create(aside, compression_type=PLAIN) as remote,
+        ):
+            shutil.copyfileobj(file, remote)
+        FileSystems.rename([aside], [target])
+    except BaseException:
+        with contextlib.suppress(OSError):
+            FileSystems.delete([glob.escape(aside)])
+        raise
+
+
+if __name__ == "__main__":
+    # Imported by the name under which the workers find what is defined here.
+    sys.exit(importlib.import_module(__spec__.name).main())
