@@ -13,7 +13,6 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "jaxsr"
 
 # A file's floor, or that of every file of a folder.
 FLOORS = {
-    "apps": 7,
     "checks": 0,
     "image": 0,
     "terminal": 0,
