@@ -94,15 +94,11 @@ def test_two_processes_write_the_files_of_jaxsr_upscale(inputs, tmp_path):
     assert run.stdout == "5 done, 0 skipped, 4 failed\n"
     assert contents(out) == contents(expected)
     found = failures((out / "failed.jsonl").read_text())
-    reasons = {str(source): reason for source, reason in summary.failed}
-    for failed in (found, reasons):  # Pillow names the file, which here is a copy
-        text = failed.pop(str(inputs / "text.png"))
-        assert f"cannot identify image file '{inputs / 'text.png'}'" in text
-    text = found.pop(str(inputs / "twin.png"))
-    assert f"it and {inputs / 'twin.tif'} would both be written to {out}/twin_" in text
-    assert found.keys() == reasons.keys() - {str(inputs / "twin.png")}
-    cut = str(inputs / "sub dir" / "cut.png")
-    assert found[cut] == reasons[cut]
+    reasons = {
+        str(source): reason.replace(str(expected), str(out))
+        for source, reason in summary.failed
+    }
+    assert found == reasons and "cut.png" in str(reasons)
 
 
 def workers(group):

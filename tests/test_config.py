@@ -195,6 +195,14 @@ def test_a_missing_package_is_answered_with_its_extra(module, package, name):
     )
 
 
+def test_the_beam_command_names_its_extra():
+    hidden = "import sys; sys.modules['apache_beam'] = None; import jaxsr.apps.beam"
+    run = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
+    assert run.returncode == 1
+    expected = "error: apache_beam is not installed; pip install 'jaxsr[beam]'"
+    assert run.stderr.startswith(expected)
+
+
 def test_a_span_of_time_is_said_in_a_unit_that_reads_well():
     spans = {40: "40 seconds", 119: "119 seconds", 1500: "25 minutes"}
     spans |= {3600: "1.0 hours", 100_000: "27.8 hours", 276_480: "3.2 days"}

@@ -229,7 +229,7 @@ class _Write(beam.DoFn):
             with _ONE_AT_A_TIME:
                 summary = self.work([old], new)
             for _, reason in summary.failed:
-                raise ValueError(reason.replace(old, source))
+                raise ValueError(reason)
             _put(new, target)
 
 
