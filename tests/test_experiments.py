@@ -235,7 +235,7 @@ def test_the_papers_images_are_large_enough_for_patches(name):
     whole, _ = open_set(config["data"]["name"]), open_set(config["validation"]["name"])
     data = config["data"] | {"strict": True}
     net = models.make(**config["network"])
-    source, validation = setup.open_data(data, config["validation"]["name"], net.input)
+    source, validation = setup.open_data(data, config["validation"], net.input)
     plan = factories.make_plan(data, source, net.input)
     for index, _, _, _, k in plan.rows(0, 0):
         scale = data["scales"][k]
@@ -245,18 +245,21 @@ def test_the_papers_images_are_large_enough_for_patches(name):
     assert len(validation.names) == (3 if name == "quickstart" else 20)
 
 
+SAMPLES = {"name": "samples-validation", "low": ""}
+
+
 def test_images_too_small_for_a_patch_are_listed_and_not_trained_on(tmp_path, capsys):
     config = importlib.import_module("experiments.vdsr").get_config().to_dict()
     for side in (3, 41, 44, 60):
         PIL.Image.new("L", (80, side)).save(tmp_path / f"{side}.png")
     data = config["data"] | {"name": str(tmp_path)}
-    source, _ = setup.open_data(data, "samples-validation", "interpolated")
+    source, _ = setup.open_data(data, SAMPLES, "interpolated")
     assert source.names == ("44.png", "60.png") and source.left_out == ()
     told = capsys.readouterr().out
     assert "2 of 4 images are not trained on" in told
     assert "44 pixels a side: 3.png, 41.png\n" in told
     with pytest.raises(ValueError, match="patch of 61x61 .* 64 pixels a side"):
-        setup.open_data(data | {"patch": 61}, "samples-validation", "interpolated")
+        setup.open_data(data | {"patch": 61}, SAMPLES, "interpolated")
 
 
 def test_a_set_that_stays_incomplete_is_done_without(tmp_path, monkeypatch, capsys):
@@ -266,12 +269,12 @@ def test_a_set_that_stays_incomplete_is_done_without(tmp_path, monkeypatch, caps
     (tmp_path / "Own").mkdir()
     PIL.Image.new("L", (60, 60)).save(tmp_path / "Own/im_1.png")
     data = config["data"] | {"name": "samples+Own", "dir": str(tmp_path)}
-    source, _ = setup.open_data(data, "samples-validation", "interpolated")
+    source, _ = setup.open_data(data, SAMPLES, "interpolated")
     assert source.name == "samples"
     told = capsys.readouterr().out
     assert "100 images in" in told and "TRAINING ON samples INSTEAD of" in told
     with pytest.raises(sources.DataNotFound, match="1 are there"):
-        setup.open_data(data | {"strict": True}, "samples-validation", "interpolated")
+        setup.open_data(data | {"strict": True}, SAMPLES, "interpolated")
 
 
 def test_mdsr_leaves_the_branches_that_a_batch_does_not_use():

@@ -163,4 +163,4 @@ def test_two_files_for_one_image_are_an_error(tmp_path, photo, capsys):
     for name in ("sr/a_x2.png", "sr/a_x4.png", "hr/a.png"):
         save(tmp_path / name, photo[:12, :12])
     assert cli.main(["score", str(tmp_path / "sr"), str(tmp_path / "hr")]) == 1
-    assert "stand for the same image, a." in capsys.readouterr().err
+    assert "stand for the same image." in capsys.readouterr().err

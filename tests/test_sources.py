@@ -203,6 +203,26 @@ def test_reduced_images_beside_reference_images_are_an_error(
 
 
 @pytest.mark.parametrize(
+    ("true", "low", "size"),
+    [
+        ("a", "ax2", (3, 3)),
+        ("high/a", "small/a", (2, 2)),
+        ("a_HR", "thumbnails/a_x3", (2, 2)),
+    ],
+)
+def test_copies_of_a_fraction_of_the_size_are_reduced_images(tmp_path, true, low, size):
+    save(tmp_path / f"{true}.png", (6, 7))
+    save(tmp_path / f"{low}.png", size)
+    with pytest.raises(ValueError, match="holds 1 low-resolution .* beside 1 others"):
+        sets.open_source(str(tmp_path))
+    assert sets.open_source(str(tmp_path), low="skip").names == (f"{true}.png",)
+    assert len(sets.open_source(str(tmp_path), low="keep").names) == 2
+    save(tmp_path / f"{low}.png", (3, 4))  # not of one scale
+    save(tmp_path / f"{true}.png", (11, 7))
+    assert len(sets.open_source(str(tmp_path)).names) == 2
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("girl/lrx", "b"),

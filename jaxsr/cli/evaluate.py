@@ -18,6 +18,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=options.path, help="where the sets are ($JAXSR_DATA)"
     )
     parser.add_argument(
+        "--low",
+        type=options.path,
+        metavar="DIR",
+        help="low-resolution images, paired by name (made by bicubic)",
+    )
+    parser.add_argument(
         "--scales", type=options.scales, help="such as 2,3,4 (those of the model)"
     )
     options.add_lpips(parser)
@@ -48,17 +54,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from jaxsr import files, models, weights
-    from jaxsr.data import sets
+    from jaxsr.data import own, sets
     from jaxsr.evaluation import protocol, tables
     from jaxsr.importers import features
 
     models.check_precision(args.precision)
     plain = args.precision == "float32"
     if args.all:
-        if args.scales or args.save or args.half or args.lpips is not None or not plain:
+        single = args.scales or args.save or args.half or args.low
+        if single or args.lpips is not None or not plain:
             raise ValueError(
-                "--scales, --save, --half, --lpips and --precision need a single "
-                "model; they cannot be combined with --all."
+                "--scales, --save, --half, --low, --lpips and --precision need a "
+                "single model; they cannot be combined with --all."
             )
         return _evaluate_all(args)
     if args.save and not plain:
@@ -76,7 +83,13 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{args.model} works at any scale; pass --scales, such as 2,3,4."
         )
-    opened = sets.open_each(args.data, args.data_dir)
+    if args.low and len(args.data) > 1:
+        raise ValueError(f"--low needs a single set in --data; got {args.data}.")
+    if args.low:
+        source = sets.open_source(args.data[0], args.data_dir, low="skip")
+        opened = [own.with_low(source, args.low, scales)]
+    else:
+        opened = sets.open_each(args.data, args.data_dir)
     lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
     data = [
         protocol.measurable(source, scales, lpips=lpips is not None)

@@ -3,8 +3,8 @@
 Needs no TensorFlow; each update transfers only a few integers. It holds
 
 - each true image once, in 8 bits, for all scales;
-- its low-resolution image at each integer scale, in float32, or in 8 bits for "rgb" if
-  no scale is fractional;
+- its low-resolution image at each integer scale, in float32, or in 8 bits for "rgb" and
+  for those of files, if no scale is fractional;
 - its enlarged image at each fractional scale, in float32.
 
 A patch is converted to float32 when it is cut, and enlarged by bicubic if the network
@@ -70,13 +70,19 @@ def make_feed(
     # From the image that is kept to the network's input. The weights of bicubic repeat
     # along an axis at integer scales alone: at others the enlarged image is kept.
     zooms = tuple(1 if input == "low" or scale % 1 else scale for scale in scales)
-    in_8_bits = color == "rgb" and not any(scale % 1 for scale in scales)
+    in_8_bits = (color == "rgb" or source.low is not None) and not any(
+        scale % 1 for scale in scales
+    )
     true, low = [], []  # low[i * len(scales) + k] is of image i at scales[k]
     for i, name in enumerate(source.names):
-        true.append(pairs.true_pixels(source.read(i), color))
+        pixels = source.read(i)
+        true.append(pairs.true_pixels(pixels, color))
         for scale in scales:
             hr = pairs.cropped(true[i], scale)
-            x = pairs.low_resolution(hr, scale, color=color, blur=blur)
+            if source.low:
+                x = pairs.given(sources.read_low(source, i, scale), pixels, color)
+            else:
+                x = pairs.low_resolution(hr, scale, color=color, blur=blur)
             side, of_input = plan.sides[scale], x if input == "low" else hr
             if min(of_input.shape[:2]) < side:
                 raise ValueError(patches.too_small(name, of_input, side))

@@ -83,17 +83,21 @@ def fetch(
     return folders
 
 
-def open_or_fetch(name: str, data_dir: str | os.PathLike | None) -> sources.Source:
+def open_or_fetch(
+    name: str, data_dir: str | os.PathLike | None, *, low: str = "error"
+) -> sources.Source:
     """The images of a set, which is downloaded if it is missing.
+
+    The arguments are those of `sets.open_source`.
 
     Raises:
         DataNotFound, FetchError: if it cannot be downloaded.
     """
     try:
-        return sets.open_source(name, data_dir)
+        return sets.open_source(name, data_dir, low=low)
     except sources.DataNotFound:
         fetch(name, data_dir, progress=None)
-        return sets.open_source(name, data_dir)
+        return sets.open_source(name, data_dir, low=low)
 
 
 def _fetch_weights(name, data_dir, url, progress):

@@ -9,7 +9,13 @@ from jaxsr import image
 
 
 def make_pair(
-    pixels: np.ndarray, scale: float, *, color: str, input: str, blur: float = 0.0
+    pixels: np.ndarray,
+    scale: float,
+    *,
+    color: str,
+    input: str,
+    blur: float = 0.0,
+    low: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(x, hr), float32 [h, w, C] and [H, W, C] in about [0, 1], of a true image.
 
@@ -24,10 +30,15 @@ def make_pair(
         color: "y" (C = 1), "rgb" or "ycbcr" (C = 3).
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
+        low: the low-resolution image, uint8 [h, w, 1 or 3], where bicubic does not make
+            it.
     """
     check_input(input)
     hr = cropped(true_pixels(pixels, color), scale)
-    x = low_resolution(hr, scale, color=color, blur=blur)
+    if low is None:
+        x = low_resolution(hr, scale, color=color, blur=blur)
+    else:
+        x = given(low, pixels, color)
     if input == "interpolated":
         x = image.resize(x, size=hr.shape[:2])
     return x, hr
@@ -64,3 +75,22 @@ def low_resolution(
     """float32 [h, w, C] of hr, a multiple of 1/255 for "rgb"."""
     low = image.degrade(hr, scale, blur=blur)
     return image.quantise(low) if color == "rgb" else low
+
+
+def given(low: np.ndarray, pixels: np.ndarray, color: str) -> np.ndarray:
+    """float32 [h, w, C] of the low-resolution image of a file, a multiple of 1/255.
+
+    Gray files have another Y than those of three equal channels, so the low-resolution
+    image and the true one must be alike in that.
+
+    Args:
+        low: uint8 [h, w, 1 or 3].
+        pixels: the true image, uint8 [H, W, 1 or 3].
+        color: as in `make_pair`.
+    """
+    if low.shape[2] != pixels.shape[2]:
+        raise ValueError(
+            f"a low-resolution image has {low.shape[2]} channels and its true image "
+            f"{pixels.shape[2]}. Save both in colour, or both in gray."
+        )
+    return image.from_uint(true_pixels(low, color))

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import pathlib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -23,12 +22,9 @@ import PIL.Image
 import tqdm
 
 from jaxsr import checks, files, image, terminal
-from jaxsr.data import sources, tfds
+from jaxsr.data import naming, sources, tfds
 from jaxsr.files import reading
 
-# Parts of the names of reduced images, and of their folders.
-LOW = re.compile(r"(?i)(^|[^a-z])lr(bic|[^a-z]|$)|low_?res|^x[2348]$")
-LOW_OR_HIGH = re.compile(r"(?i)[^a-z0-9](lr|hr)(?=[^a-z]|$)")
 SKIMAGE = "scikit-image"  # stands for the folder of images in that package
 
 
@@ -43,7 +39,9 @@ class ImageSet(NamedTuple):
     halved: tuple[str, ...] = ()  # suffixes of files reduced by two when read
 
 
-def open_source(name: str, data_dir: str | os.PathLike | None = None) -> sources.Source:
+def open_source(
+    name: str, data_dir: str | os.PathLike | None = None, *, low: str = "error"
+) -> sources.Source:
     """The images that `name` stands for.
 
     For named sets only file headers are read; the files of a folder are decoded once to
@@ -53,13 +51,17 @@ def open_source(name: str, data_dir: str | os.PathLike | None = None) -> sources
         name: see the top of this file.
         data_dir: folder of the named sets, searched before $JAXSR_DATA and
             ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
+        low: what is done with the low-resolution images that lie in a folder beside
+            others, see `naming.low_ones`: "error", "skip" or "keep".
 
     Raises:
         DataNotFound: a set is missing or incomplete; the message says how to get it.
         ValueError: an unknown name, a folder without a good image, or bad files in a
             named set, all of which are listed.
     """
-    return sources.join(name, [_open_part(part, data_dir) for part in parts_of(name)])
+    return sources.join(
+        name, [_open_part(part, data_dir, low) for part in parts_of(name)]
+    )
 
 
 def open_each(
@@ -115,39 +117,26 @@ def _is_folder(name: str) -> bool:
     return bool(name) and not known and pathlib.Path(name).expanduser().is_dir()
 
 
-def _open_part(name: str, data_dir) -> sources.Source:
+def _open_part(name: str, data_dir, low: str) -> sources.Source:
     if name.startswith("tfds:"):
         return tfds.open_source(name, data_dir)
-    entry = SETS.get(name)
-    if entry:
-        paths = _set_files(name, data_dir)
-        names = [path.stem for path in paths]
-        if entry.split == "test" and benchmark_of(paths) != name:
-            logging.warning(
-                "The images in %s are not those of %s (their checksums differ), so "
-                "no published figures are shown beside theirs. `jaxsr prepare %s` "
-                "fetches them.",
-                *(set_folder(name, data_dir), name, name),
-            )
-            name = f"{name} (unverified)"
-        halved = [path.suffix.lower() in entry.halved for path in paths]
-    else:
-        folder = pathlib.Path(name).expanduser()
-        paths = image_files(folder)
-        _check_siblings(folder, paths)
-        if not paths:
-            raise ValueError(f"{folder} holds no image file.")
-        name = terminal.shown(folder.resolve().name)  # no paths in cards and tables
-        if set_name := benchmark_of(paths):
-            name = set_name
-        elif name in SETS and SETS[name].split == "test":
-            name = f"{name} (unverified)"
-        names = [terminal.shown(path.relative_to(folder).as_posix()) for path in paths]
-        halved = [False] * len(paths)
-    sizes, reasons = _sizes(paths, decode=entry is None)
-    if entry and reasons:
+    if name not in SETS:
+        return _open_folder(pathlib.Path(name).expanduser(), low)
+    entry, paths = SETS[name], _set_files(name, data_dir)
+    sizes, reasons = _sizes(paths, decode=False)
+    if reasons:
         text = f"{len(reasons)} of the {len(paths)} files of {name} cannot be read:"
         raise ValueError("\n".join([text, *reasons.values()]))
+    title = name
+    if entry.split == "test" and benchmark_of(paths) != name:
+        logging.warning(
+            "The images in %s are not those of %s (their checksums differ), so no "
+            "published figures are shown beside theirs. `jaxsr prepare %s` fetches "
+            "them.",
+            *(set_folder(name, data_dir), name, name),
+        )
+        title = f"{name} (unverified)"
+    halved = [path.suffix.lower() in entry.halved for path in paths]
     sizes = [
         image.resized_size(size, 0.5) if half else size
         for size, half in zip(sizes, halved)
@@ -159,38 +148,56 @@ def _open_part(name: str, data_dir) -> sources.Source:
             pixels = image.to_uint(image.resize(image.from_uint(pixels), 0.5))
         return pixels
 
-    source = sources.Source(name, tuple(names), read, np.array(sizes, np.int32))
-    return sources.without(source, reasons)
+    names = tuple(path.stem for path in paths)
+    return sources.Source(title, names, read, np.array(sizes, np.int32))
 
 
-def _check_siblings(folder: pathlib.Path, paths: list[pathlib.Path]) -> None:
-    """Raises a ValueError where reduced images lie among the true ones, by their names.
+def _open_folder(folder: pathlib.Path, low: str) -> sources.Source:
+    paths = image_files(folder)
+    if not paths:
+        raise ValueError(f"{folder} holds no image file.")
+    sizes, reasons = _sizes(paths, decode=True)
+    names = [terminal.shown(path.relative_to(folder).as_posix()) for path in paths]
+    kept = range(len(paths))
+    if low != "keep":
+        kept = _reference_images(folder, names, sizes, skip=low == "skip")
+    paths = [paths[i] for i in kept]
+    title = terminal.shown(folder.resolve().name)  # no paths in cards and tables
+    if set_name := benchmark_of(paths):
+        title = set_name
+    elif title in SETS and SETS[title].split == "test":
+        title = f"{title} (unverified)"
+    source = sources.Source(
+        title,
+        tuple(names[i] for i in kept),
+        lambda index: reading.read_as_stored(paths[index]),
+        np.array([sizes[i] for i in kept], np.int32),
+    )
+    bad = {k: reasons[i] for k, i in enumerate(kept) if i in reasons}
+    return sources.without(source, bad)
 
-    As in HR/ and LR_bicubic/X2/, GTmod12/ and LRbicx2/, or img_001_SRF_2_LR.png.
-    """
-    inside = [path.relative_to(folder) for path in paths]
-    low = {path for path in inside if any(map(LOW.search, path.parts[:-1]))}
-    alike = {}  # files of one folder whose names differ only in LR and HR
-    for path in set(inside) - low:
-        alike.setdefault(path.with_name(LOW_OR_HIGH.sub("", path.stem)), []).append(
-            path
-        )
-    for same in alike.values():
-        low |= {p for p in same if LOW.search(p.stem) and len(same) > 1}
-    reduced = _places(path for path in inside if path in low)
-    others = _places(path for path in inside if path not in low)
-    if low and (others or len(reduced) > 1):
-        raise ValueError(
-            f"{folder} holds low-resolution images (in {', '.join(reduced[:4])}) "
-            f"beside others (in {', '.join(others[:4]) or 'none'}), and all would be "
-            "taken as reference images. Pass the folder of the reference images "
-            "alone."
-        )
 
-
-def _places(paths: Iterable[pathlib.Path]) -> list[str]:
-    """The folders of files, each once; "." for the files of none."""
-    return list(dict.fromkeys(path.parent.as_posix() for path in paths))
+def _reference_images(
+    folder: pathlib.Path, names: list[str], sizes: list[tuple[int, int]], *, skip: bool
+) -> list[int]:
+    """Indices of the images that are not low-resolution ones beside others."""
+    low = naming.low_ones(names, sizes)
+    true = [i for i in range(len(names)) if i not in low]
+    below, above = (
+        list(dict.fromkeys(pathlib.PurePosixPath(names[i]).parent for i in indices))
+        for indices in (sorted(low), true)
+    )
+    if not low or (not true and len(below) == 1):
+        return list(range(len(names)))
+    if skip and true:
+        return true
+    below, above = (", ".join(map(str, places[:4])) for places in (below, above))
+    raise ValueError(
+        f"{folder} holds {len(low)} low-resolution images (in {below}) beside "
+        f"{len(true)} others (in {above or 'none'}), and all would be taken as "
+        "reference images. Pass the folder of the reference images alone; data.low or "
+        "--low takes that of the low-resolution ones."
+    )
 
 
 def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:

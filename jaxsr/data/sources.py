@@ -22,6 +22,8 @@ class Source(NamedTuple):
     read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
     sizes: np.ndarray | None  # int32 [N, 2]; None if known only after decoding
     left_out: tuple[str, ...] = ()  # why images were skipped
+    # Scale -> the low-resolution image of each, for those that bicubic does not make.
+    low: "dict[float, Source] | None" = None
 
 
 def join(name: str, parts: list[Source]) -> Source:
@@ -65,7 +67,13 @@ def only(source: Source, kept: Sequence[int]) -> Source:
         names=tuple(source.names[i] for i in kept),
         read=lambda index: source.read(kept[index]),
         sizes=None if source.sizes is None else source.sizes[kept],
+        low=source.low and {k: only(low, kept) for k, low in source.low.items()},
     )
+
+
+def read_low(source: Source, index: int, scale: float) -> np.ndarray | None:
+    """The low-resolution image of an image, None where bicubic makes it."""
+    return source.low[scale].read(index) if source.low else None
 
 
 def with_reduced(
@@ -106,6 +114,14 @@ def with_reduced(
 
 
 def digest(source: Source) -> str:
-    """SHA-256, in hex, of the names and sizes of the images, not of their pixels."""
+    """SHA-256, in hex, of the names and sizes of the images, not of their pixels.
+
+    Of low-resolution images from files also the pixels of the first at each scale, for
+    those of another degradation often have the same names.
+    """
     sizes = [""] * len(source.names) if source.sizes is None else source.sizes.tolist()
-    return hashlib.sha256(json.dumps([source.names, sizes]).encode()).hexdigest()
+    content = [source.names, sizes]
+    for scale, low in (source.low or {}).items():
+        first = hashlib.sha256(low.read(0).tobytes()).hexdigest()
+        content.append([scale, digest(low), first])
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -38,8 +38,9 @@ def make_feed(
 
     @functools.lru_cache(maxsize=max(kept, 16))
     def pair(i, scale):
+        low = sources.read_low(source, i, scale)
         return pairs.make_pair(
-            source.read(i), scale, color=color, input=input, blur=blur
+            source.read(i), scale, color=color, input=input, blur=blur, low=low
         )
 
     failed = []  # TensorFlow hides the type and text of errors raised inside it

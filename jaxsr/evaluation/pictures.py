@@ -5,7 +5,6 @@ import io
 import math
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,13 +12,8 @@ import jax
 import numpy as np
 
 from jaxsr import image, metrics, perceptual, terminal
-from jaxsr.data import sets
+from jaxsr.data import naming, sets
 from jaxsr.files import depth, reading
-
-# Endings that only say that a file is the reference image.
-TRUE = re.compile(r"[ _.-]*(hr|gt|true|ref)$", re.IGNORECASE)
-# Text allowed after the name of the reference image: "_SR", "-out", " (2)", "x4".
-MORE = re.compile(r"$|[ _.(-]|x\d", re.IGNORECASE)
 
 LUMA = np.array([0.299, 0.587, 0.114])  # of JPEG
 
@@ -46,10 +40,7 @@ def pairs_of(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of two files, or of the images of two folders, and what has no partner.
 
-    In folders the name of a result is that of the reference image, without endings like
-    "_HR" and "_GT", and then anything that begins with a separator or "x" and a digit:
-    baby_x4_SR.png, babyx2.png and baby.png are results for baby_GT.bmp. Of several true
-    images whose names it begins with, it belongs to that of the longest name.
+    In folders a result belongs to its first of `naming.owners`.
 
     Raises:
         ValueError: for a file and a folder, a folder without images, two images of one
@@ -67,20 +58,14 @@ def pairs_of(
     for folder, found in ((sr, results), (hr, true)):
         if not found:
             raise ValueError(f"{terminal.shown(folder)} holds no images.")
-    by_name = _unique((TRUE.sub("", path.stem).lower(), path) for path in true)
+    by_name = naming.unique((naming.key(path.name), path, path) for path in true)
     partners, alone = [], []
     for path in results:
-        stem = path.stem.lower()
-        fitting = [
-            name
-            for name in by_name
-            if stem.startswith(name) and MORE.match(stem[len(name) :])
-        ]
-        if fitting:
-            partners.append((max(fitting, key=len), path))
+        if owner := next(naming.owners(path.name, by_name), None):
+            partners.append((owner[0], path, path))
         else:
             alone.append(f"{terminal.shown(path)} has no reference image in {hr}.")
-    found = _unique(partners)
+    found = naming.unique(partners)
     alone += [
         f"{terminal.shown(path)} has no result in {sr}."
         for name, path in by_name.items()
@@ -89,18 +74,6 @@ def pairs_of(
     if not found:
         raise ValueError("\n".join(["no file of one folder fits the other.", *alone]))
     return [Pair(by_name[n].name, found[n], by_name[n]) for n in sorted(found)], alone
-
-
-def _unique(named: Iterable[tuple[str, pathlib.Path]]) -> dict[str, pathlib.Path]:
-    paths = {}
-    for name, path in named:
-        if name in paths:
-            raise ValueError(
-                f"{terminal.shown(paths[name])} and {terminal.shown(path)} stand for "
-                f"the same image, {name}. Keep one of them in the folder."
-            )
-        paths[name] = path
-    return paths
 
 
 def score(

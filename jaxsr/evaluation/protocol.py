@@ -3,6 +3,7 @@
 import fractions
 import functools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,13 +11,7 @@ import einops
 import jax
 import numpy as np
 
-from jaxsr import (
-    image,
-    metrics,
-    models,
-    perceptual,
-    weights,
-)
+from jaxsr import image, metrics, models, perceptual, weights
 from jaxsr.data import pairs, sources
 from jaxsr.inference import program, tiling, upscale
 from jaxsr.models import cost
@@ -53,6 +48,7 @@ class Score(NamedTuple):
     psnr: float  # dB
     ssim: float
     lpips: float | None = None  # None if not measured; lower is better
+    from_files: bool = False  # whether low-resolution images were not made by bicubic
 
 
 def baseline(
@@ -87,7 +83,7 @@ def bicubic_of(model: weights.Model) -> weights.Model:
 
 
 def restore_image(
-    model: weights.Model, pixels: np.ndarray, scale: int
+    model: weights.Model, pixels: np.ndarray, scale: int, low: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
 
@@ -98,28 +94,29 @@ def restore_image(
         model: of any colour.
         pixels: the true image, uint8 [H, W, 1 or 3].
         scale: by which it is reduced.
+        low: as in `pairs.make_pair`.
     """
     color = model.card["color"]
-    return tuple(_as_y(x, color) for x in _restore(model, pixels, scale))
+    return tuple(_as_y(x, color) for x in _restore(model, pixels, scale, low))
 
 
 def restore_rgb(
-    model: weights.Model, pixels: np.ndarray, scale: int
+    model: weights.Model, pixels: np.ndarray, scale: int, low: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sr, hr), float32 RGB [H, W, 3] of 8 bits, as displayed.
 
     The arguments are those of `restore_image`. A network of Y gets its chroma from
     bicubic, and gray is three equal channels, as in `upscale.upscale`.
     """
-    sr, _ = _restore(model, pixels, scale)
-    return _as_rgb(sr, pixels, scale, model.card)
+    sr, _ = _restore(model, pixels, scale, low)
+    return _as_rgb(sr, pixels, scale, low, model.card)
 
 
-def _restore(model, pixels, scale, **options):
+def _restore(model, pixels, scale, low, **options):
     """(sr, hr) in the colour of the model, sr neither clipped nor rounded."""
     color, net = model.card["color"], model.net
-    blur = model.card.get("blur", 0.0)
-    x, hr = pairs.make_pair(pixels, scale, color=color, input=net.input, blur=blur)
+    kinds = {"color": color, "input": net.input, "blur": model.card.get("blur", 0.0)}
+    x, hr = pairs.make_pair(pixels, scale, low=low, **kinds)
     branch = models.static_arguments(net, scale).get("scale")
     if net.input == "low" and tiling.enlargement(net, branch) != scale:
         raise ValueError(
@@ -133,11 +130,14 @@ def _as_y(x, color):
     return image.rgb_to_y(x) if color == "rgb" else x[..., :1]
 
 
-def _as_rgb(sr, pixels, scale, card):
+def _as_rgb(sr, pixels, scale, low, card):
     """(sr, hr) of a network's sr, in its colour, and of the true pixels."""
     hr = image.modcrop(image.from_uint(pixels), scale)
-    low = image.degrade(hr, scale, blur=card.get("blur", 0.0))
-    bicubic = image.resize(low, size=hr.shape[:2])
+    if low is None:
+        x = image.degrade(hr, scale, blur=card.get("blur", 0.0))
+    else:
+        x = pairs.given(low, pixels, "rgb")
+    bicubic = image.resize(x, size=hr.shape[:2])
     sr = image.quantise(program.merged(sr, bicubic, card["color"]))
     return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
 
@@ -185,24 +185,25 @@ def evaluate(
         ensemble: measures the mean over eight flips and rotations, as `NAME+`.
     """
     label, color = model.card["network"] + "+" * ensemble, model.card["color"]
+    made = {"from_files": source.low is not None}
     if precision != "float32":
         label += f" {precision}"
     for scale in scales:
         rows = []
         for i, name in enumerate(source.names):
-            pixels = source.read(i)
+            pixels, low = source.read(i), sources.read_low(source, i, scale)
             sr, hr = _restore(
-                model, pixels, scale, precision=precision, ensemble=ensemble
+                model, pixels, scale, low, precision=precision, ensemble=ensemble
             )
             pair = (_as_y(x, color)[None] for x in (sr, hr))
             values = _measure(*pair, border=math.ceil(scale))
             if lpips is not None:
-                pair = (x[None] for x in _as_rgb(sr, pixels, scale, model.card))
+                pair = (x[None] for x in _as_rgb(sr, pixels, scale, low, model.card))
                 values += (_lpips(lpips, *pair),)
             rows.append([float(value[0]) for value in values])
-            yield Score(label, source.name, name, scale, *rows[-1])
+            yield Score(label, source.name, name, scale, *rows[-1], **made)
         means = np.mean(rows, axis=0).tolist()
-        yield Score(label, source.name, "mean", scale, *means)
+        yield Score(label, source.name, "mean", scale, *means, **made)
 
 
 def protocol(scores: Iterable[Score], card: dict) -> str:
@@ -214,7 +215,10 @@ def protocol(scores: Iterable[Score], card: dict) -> str:
             "; at fractional scales nothing is cropped, low-resolution sides and the "
             "border are rounded up, and each axis has the quotient of its sizes"
         )
-    if blur := card.get("blur"):
+    if any(s.from_files for s in scores):
+        bicubic = "bicubic degradation, low resolution (not rounded,|and)"
+        text = re.sub(bicubic, "low-resolution images from files,", text)
+    elif blur := card.get("blur"):
         every = f"every `scale`-th pixel after a Gaussian of sigma {blur:g} pixels"
         text = text.replace("bicubic degradation", every)
     if any(s.lpips is not None for s in scores):
@@ -227,9 +231,8 @@ def with_scores(
 ) -> weights.Model:
     """The model with its mean scores and their protocol on its card.
 
-    Scores of its ensemble are included if they were measured.
-
-    A blank image is restored exactly, to an infinite PSNR, which counts as 100 dB.
+    Scores of its ensemble are included if they were measured. A blank image is
+    restored exactly, to an infinite PSNR, which counts as 100 dB.
 
     Args:
         scores: of this model, and maybe of others.
@@ -258,7 +261,12 @@ def _means(scores, label):
 
 
 def crops(
-    models: Sequence[weights.Model], pixels: np.ndarray, scale: int, *, side: int
+    models: Sequence[weights.Model],
+    pixels: np.ndarray,
+    scale: int,
+    low: np.ndarray | None = None,
+    *,
+    side: int,
 ) -> list[np.ndarray]:
     """[bicubic, *srs, hr] [side, side, 3]: the square where bicubic's error is largest.
 
@@ -266,8 +274,8 @@ def crops(
     models. The other arguments are those of `restore_image`.
     """
     first = bicubic_of(models[0]) if models else baseline()
-    base, hr = restore_rgb(first, pixels, scale)
-    srs = [restore_rgb(model, pixels, scale)[0] for model in models]
+    base, hr = restore_rgb(first, pixels, scale, low)
+    srs = [restore_rgb(model, pixels, scale, low)[0] for model in models]
     height, width = (n // side * side for n in hr.shape[:2])
     top = left = 0
     if height and width:

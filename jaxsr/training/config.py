@@ -69,6 +69,8 @@ SETTINGS = {
     "accumulate": (1, checks.integer()),  # updates whose gradients are averaged
     # A set, a folder, "tfds:NAME", or several joined by "+".
     "data.name": ("291", checks.TEXT),
+    # The folder of low-resolution images of your own, paired by name; "" makes them.
+    "data.low": ("", checks.TEXT),
     # The folder of the image sets; "" is $JAXSR_DATA or ~/.cache/jaxsr/data.
     "data.dir": ("", checks.TEXT),
     "data.strict": (False, checks.FLAG),  # a missing set is an error
@@ -94,6 +96,7 @@ SETTINGS = {
     ),
     "data.blur": (0.0, checks.number(0, 100)),  # sigma in pixels; 0 is bicubic alone
     "validation.name": ("validation", checks.TEXT),  # images never trained on
+    "validation.low": ("", checks.TEXT),  # as data.low
     "validation.every": (1.0, checks.number(above=0)),  # epochs
     # "" keeps the newest model.
     "validation.best_by": ("psnr", checks.one_of(["lpips", "psnr", ""])),
@@ -214,6 +217,11 @@ def _check_scales(config):
         raise ValueError(
             "data.blur takes every scale-th pixel, so data.scales must be integers; "
             f"got {fractions}. Set data.blur=0."
+        )
+    if data["low"] and (data["blur"] or tuple(data["reduced"]) != (1.0,)):
+        raise ValueError(
+            "data.low brings its own low-resolution images: set data.blur=0 and "
+            f"data.reduced=(1.0,); got {data['blur']} and {tuple(data['reduced'])}."
         )
     if own is not None and not set(data["scales"]) <= set(own):
         raise ValueError(

@@ -19,6 +19,7 @@ FREE = (
     "checkpoint",
     "data.backend",
     "data.dir",
+    "data.low",  # as data.name
     "data.name",  # what images it has, by name and size, is compared
     "data.strict",
     "evaluation",
@@ -55,6 +56,7 @@ def settings_of(
         free += ("epochs",)  # then more epochs only continue the run
     if config["plateau"].get("of") == "validation":
         free = tuple(name for name in free if name != "validation")
+        free += ("validation.low",)  # in the digest below
     settings = {
         key: value
         for key, value in configs.flat(config)
@@ -86,10 +88,13 @@ def origin(experiment: str, flags: list[str]) -> dict[str, str]:
 
 
 def sizes_of(source: sources.Source) -> dict[str, list[int] | None]:
-    """Name -> (height, width), as far as it is known, of each image."""
+    """Name -> (height, width), as far as it is known, of all images of a source."""
     sizes = source.sizes
     known = [None] * len(source.names) if sizes is None else sizes.tolist()
-    return dict(zip(source.names, known))
+    found = dict(zip(source.names, known))
+    for low in (source.low or {}).values():
+        found |= sizes_of(low)
+    return found
 
 
 def claim(workdir: pathlib.Path, settings: dict, images: dict | None = None) -> None:
@@ -155,4 +160,5 @@ def _changed(workdir, whose, images):
         for kind, names in kinds.items()
         if names
     ]
-    return f"its images of {whose} changed, {', '.join(changes) or 'in their order'}"
+    how = ", ".join(changes) or "in their order or in low-resolution pixels"
+    return f"its images of {whose} changed, {how}"

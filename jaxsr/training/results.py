@@ -74,13 +74,17 @@ def best_so_far(
 
 
 def crops_of(
-    model: weights.Model, source: sources.Source, scale: int
+    model: weights.Model,
+    source: sources.Source,
+    scale: int,
+    *,
+    count: int = 3,
+    side: int = 96,
 ) -> list[list[np.ndarray]]:
     """[bicubic, ours, true] of the first images, where bicubic is furthest off."""
-    count = min(3, len(source.names))
-    return [
-        protocol.crops([model], source.read(i), scale, side=96) for i in range(count)
-    ]
+    first = range(min(count, len(source.names)))
+    pairs = [(source.read(i), scale, sources.read_low(source, i, scale)) for i in first]
+    return [protocol.crops([model], *pair, side=side) for pair in pairs]
 
 
 def finish(
@@ -114,11 +118,9 @@ def finish(
     model = protocol.with_scores(model, scores)
     text = tables.text(scores, model.card)
     tables.write_json(workdir / "results.json", scores, card=model.card)
-    source = benchmarks[0]
-    pixels = [source.read(i) for i in range(min(4, len(source.names)))]
     figures.crops(
         workdir / "crops.png",
-        [protocol.crops([model], p, max(scales), side=64) for p in pixels],
+        crops_of(model, benchmarks[0], max(scales), count=4, side=64),
         titles=["bicubic", f"{model.card['network']} x{max(scales)}", "true"],
     )
     runs = {workdir.name: logs.read(workdir)}

@@ -13,7 +13,7 @@ from flax import traverse_util
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr import checks, image, models, weights
-from jaxsr.data import fetching, patches, sets, sources
+from jaxsr.data import fetching, own, patches, sets, sources
 from jaxsr.evaluation import protocol
 from jaxsr.models import edsr, srresnet
 from jaxsr.training import config as configs
@@ -74,7 +74,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     net = models.make(**config["network"])
     shown = in_study and not configs.chooses(config)
     source, validation = open_data(
-        config["data"], config["validation"]["name"], net.input, benchmark=shown
+        config["data"], config["validation"], net.input, benchmark=shown
     )
     scales = config["data"]["scales"]
     lpips = results.load_lpips(config)
@@ -213,7 +213,7 @@ def make_update(
 
 
 def open_data(
-    data: dict, validation: str, input: str, *, benchmark: bool = False
+    data: dict, validation: dict, input: str, *, benchmark: bool = False
 ) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
@@ -223,20 +223,20 @@ def open_data(
 
     Args:
         data: that section of a config.
-        validation: the name of the validation images.
+        validation: that of the validation images.
         input: of the network.
         benchmark: whether these may be a benchmark.
 
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
     """
-    for name in [data["name"]] + [validation] * (not benchmark):
+    for name in [data["name"]] + [validation["name"]] * (not benchmark):
         if sets.split_of(name) == "test":
             raise ValueError(
                 f"{name} is a benchmark set: it is only for the "
                 "evaluation after training."
             )
-    source = _open(data, data["name"], "samples", "TRAINING ON")
+    source = _open(data, data, "samples", "TRAINING ON")
     least = data["patch"] if data["plan"] == "pyramid" else 1
     source = sources.with_reduced(source, tuple(data["reduced"]), least=least)
     return (
@@ -274,17 +274,21 @@ def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source
     return sources.only(source, np.flatnonzero(fits))
 
 
-def _open(data, name, samples, doing):
+def _open(data, section, samples, doing):
+    """The images of data or validation, with low-resolution ones if it has a folder."""
+    name, folder = section["name"], section["low"]
     data_dir, opened, missing = data["dir"] or None, [], []
     for part in sets.parts_of(name):
         try:
-            opened.append(fetching.open_or_fetch(part, data_dir))
+            low = "skip" if folder else "error"
+            opened.append(fetching.open_or_fetch(part, data_dir, low=low))
         except (sources.DataNotFound, fetching.FetchError) as error:
-            if data["strict"]:
+            if data["strict"] or folder:
                 raise
             missing.append(f"!! {error}\n")
     if not missing:
-        return sources.join(name, opened)
+        source = sources.join(name, opened)
+        return own.with_low(source, folder, data["scales"]) if folder else source
     instead = "+".join(source.name for source in opened)
     if jax.process_index() == 0:
         print(
