@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -71,6 +72,20 @@ def test_a_missing_gradio_is_answered_with_its_extra():
     assert done.returncode == 1
     wanted = "error: gradio is not installed; pip install 'jaxsr[page]' brings it.\n"
     assert done.stderr == wanted
+
+
+def test_an_address_that_cannot_be_used_is_named(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["serve", f"--port={port}"]) == 1
+        assert cli.main(["serve", "--host=192.0.2.1"]) == 1
+    at = "error: the page cannot be served at"
+    more = "Pass another --host or --port.\n"
+    assert re.fullmatch(
+        rf"{at} 127.0.0.1:{port}: .*in use.*\. {more}"
+        rf"{at} 192.0.2.1: .*\. {more}",
+        capsys.readouterr().err,
+    )
 
 
 @pytest.fixture(scope="module")

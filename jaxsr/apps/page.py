@@ -6,6 +6,7 @@ Gradio, of the extra "page", makes it; no file leaves the computer that serves i
 import os
 import pathlib
 import signal
+import socket
 import tempfile
 
 from jaxsr import cards, checks, image
@@ -37,8 +38,15 @@ def serve(
 
     Raises:
         ModuleNotFoundError: where Gradio is missing, with the line that installs it.
-        OSError: where the port is taken.
+        OSError: where the port is taken, or the address is not one of this computer.
     """
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        raise OSError(
+            f"the page cannot be served at {host}{f':{port}' if port else ''}: "
+            f"{error.strerror}. Pass another --host or --port."
+        ) from error
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with reading.limited_to(max_megapixels), tempfile.TemporaryDirectory() as folder:
         # Gradio reads them when it is imported.
