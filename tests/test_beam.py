@@ -219,7 +219,7 @@ def test_a_pattern_without_images_fails(tmp_path):
     assert list(contents(tmp_path / "out")) == ["a_x2.png"]
     found = failures((tmp_path / "out" / "failed.jsonl").read_text())
     assert list(found) == patterns[:1]
-    assert found[patterns[0]].startswith("no image matches; folder/**")
+    assert found[patterns[0]].startswith("no image matches; in/**")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_what_cannot_be_meant_is_refused_before_the_pipeline(
 
 
 class Bucket(filesystem.FileSystem):
-    """An object store in memory: names, no folders."""
+    """An object store in memory that, as HDFS, does not write over a file."""
 
     files, created = {}, []
 
@@ -271,6 +271,7 @@ class Bucket(filesystem.FileSystem):
 
     def create(self, path, mime_type="", compression_type=""):
         files = self.files
+        assert path not in files
         self.created.append(path)
 
         class Upload(io.BytesIO):
@@ -286,6 +287,7 @@ class Bucket(filesystem.FileSystem):
 
     def copy(self, sources, destinations):
         for source, destination in zip(sources, destinations):
+            assert destination not in self.files
             self.files[destination] = self.files[source]
 
     def rename(self, sources, destinations):
@@ -313,14 +315,36 @@ class Bucket(filesystem.FileSystem):
             del self.files[path]
 
 
-def test_any_file_system_of_beam_will_do(inputs, tmp_path):
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+def test_a_write_that_fails_leaves_no_part(tmp_path, monkeypatch):
+    PIL.Image.new("L", (4, 3)).save(tmp_path / "a [1].png")
+    out = tmp_path / "out [2]"
+
+    def full(*paths):
+        assert len(list(out.iterdir())) == 1
+        raise OSError("No space left on device")
+
+    arguments = command(tmp_path, out, *FSRCNN, *LOCAL)
+    with monkeypatch.context() as patch:
+        patch.setattr(beam.FileSystems, "rename", full)
+        assert beam.main(arguments) == 1
+    [reason] = failures((out / "failed.jsonl").read_text()).values()
+    assert reason == "No space left on device"
+    assert not contents(out)
+    assert beam.main(arguments) == 0
+    assert list(contents(out)) == ["a [1]_x2.png"]
+
+
+def test_any_file_system_of_beam_will_do(inputs, tmp_path, capsys):
     root = "bucket://b"
     for name, data in contents(inputs).items():
         Bucket.files[f"{root}/in/{name}"] = data
     Bucket.files[f"{root}/in/bad.png"] = b"no image"
     jobs.upscale_files(inputs, tmp_path / "expected", 2, "fsrcnn_x2")
     arguments = command(f"{root}/in", f"{root}/out/", *FSRCNN, *LOCAL)
-    assert beam.main(arguments) == 1
+    for counts in ("5 done, 0 skipped, 1 failed\n", "0 done, 5 skipped, 1 failed\n"):
+        assert beam.main(arguments) == 1
+        assert capsys.readouterr().out == counts
     out = f"{root}/out/"
     found = {
         path.removeprefix(out): data

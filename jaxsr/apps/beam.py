@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     terminal.make_safe()
     args, rest = _parse(argv)
     try:
+        devices.import_modules([])
         _check(args)
     except (ValueError, OSError) as error:
         print(f"error: {terminal.printable(str(error))}", file=sys.stderr)
@@ -135,13 +136,9 @@ def build(pipeline: beam.Pipeline, args: argparse.Namespace) -> None:
         | "Match" >> beam.FlatMap(_match, args).with_outputs(FAILED, main="images")
     )
     # Distributes the images over the workers, and brings together those of one target.
-    done = (
-        found.images
-        | beam.GroupByKey()
-        | "Write" >> beam.ParDo(_Write(args)).with_outputs(FAILED, main="done")
-    )
+    failed = found.images | beam.GroupByKey() | "Write" >> beam.ParDo(_Write(args))
     _ = (
-        (found[FAILED], done[FAILED])
+        (found[FAILED], failed)
         | beam.Flatten()
         | beam.combiners.ToList()
         | beam.Map(_write_failures, _failures(args))
@@ -155,7 +152,10 @@ def _match(pattern: str, args: argparse.Namespace) -> Iterator[tuple[bytes, byte
     sources = [file.path for file in match.metadata_list]
     images = [s for s in sources if _is_input(s, root, f"{args.output}/")]
     if not images:
-        yield _failure(pattern, "no image matches; folder/** matches all files below.")
+        failure = _failure(
+            pattern, "no image matches; in/** matches all files below in."
+        )
+        yield beam.pvalue.TaggedOutput(FAILED, failure)
     for source in images:
         below = pathlib.PurePosixPath(source.removeprefix(root))
         target = targets.renamed(below, verb.ending(args), f".{args.format}")
@@ -171,15 +171,16 @@ def _is_input(path: str, root: str, output: str) -> bool:
     return reading.is_image(below, lambda: _open(path))
 
 
-def _failure(source: str, reason: str) -> beam.pvalue.TaggedOutput:
-    """A line of JSON, in ASCII, for the list of failures."""
+def _failure(source: str, reason: str) -> str:
+    """Counts a failure; its line of JSON, in ASCII."""
     beam.metrics.Metrics.counter("jaxsr", FAILED).inc()
-    line = json.dumps({"file": source, "reason": reason})
-    return beam.pvalue.TaggedOutput(FAILED, line + "\n")
+    return json.dumps({"file": source, "reason": reason}) + "\n"
 
 
 def _write_failures(lines: list[str], path: str) -> None:
     """Writes the list of failures; an empty file if there are none."""
+    if FileSystems.exists(path):  # HDFS does not write over a file
+        _delete(path)
     with FileSystems.create(path, compression_type=PLAIN) as file:
         file.write("".join(sorted(lines)).encode())
 
@@ -196,12 +197,12 @@ class _Write(beam.DoFn):
         devices.keep_compiled()
         devices.import_modules([])
         args = argparse.Namespace(**vars(self.args))
-        auto = args.verb == "upscale" and args.model == upscaling.AUTO
-        if args.verb == "upscale" and not (auto and args.size):
+        # For a size, the automatic choice depends on the image.
+        if args.verb == "upscale" and not (args.size and args.model == upscaling.AUTO):
             args.model = upscaling.choose(args.model, args.scale, args.quality)
         self.work = VERBS[args.verb].work(args)
 
-    def process(self, element: tuple[bytes, Iterable[bytes]]):
+    def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[str]:
         target = f"{self.args.output}/{os.fsdecode(element[0])}"
         sources = sorted({os.fsdecode(source) for source in element[1]})
         if len(sources) > 1:
@@ -254,8 +255,12 @@ def _put(local: str, target: str) -> None:
         FileSystems.rename([aside], [target])
     except BaseException:
         with contextlib.suppress(OSError):
-            FileSystems.delete([glob.escape(aside)])
+            _delete(aside)
         raise
+
+
+def _delete(path: str) -> None:
+    FileSystems.delete([glob.escape(path)])  # which takes patterns
 
 
 if __name__ == "__main__":
