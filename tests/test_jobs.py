@@ -539,6 +539,25 @@ def test_a_quality_level_is_for_jpeg_and_webp(tmp_path):
             run([source], suffix=suffix, level=level)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_png_level_changes_the_size_and_no_pixel(tmp_path, photo, dtype):
+    pixels = photo[:90, :80].astype(dtype) * (257 if dtype == np.uint16 else 1)
+    source = tmp_path / "a.png"
+    writing.write(reading.Photo(pixels, {}, PIL.Image.Exif()), source)
+    lengths, results = [], []
+    for level in (0, None, 9):
+        [done] = run([source], png_level=level, existing="overwrite").done
+        lengths.append(done.stat().st_size)
+        results.append(reading.read_upright(done)[0].pixels)
+    assert lengths == sorted(lengths, reverse=True) and lengths[2] < 0.9 * lengths[0]
+    assert results[0].dtype == dtype
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+    for level, suffix, said in ((10, ".png", "0 to 9"), (3, ".jpg", "not JPEG")):
+        with pytest.raises(ValueError, match=said):
+            run([source], suffix=suffix, png_level=level)
+
+
 def test_more_megapixels_can_be_allowed(tmp_path, monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1_000_000)
     PIL.Image.new("L", (1500, 1500)).save(tmp_path / "a.png")

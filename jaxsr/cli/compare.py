@@ -33,9 +33,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jaxsr import files
+    from jaxsr import devices, files
     from jaxsr.evaluation import comparison
 
+    devices.use_all_cores()
     if not files.to_write(files.writable(args.output), args.existing):
         print(f"{terminal.shown(args.output)} already exists; skipped.")
         return 0
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         truth=args.truth,
         data_range=args.range,
         level=args.quality_level,
+        png_level=args.png_level,
         max_megapixels=args.max_megapixels,
     )
     print(terminal.shown(f"{args.output}: {', '.join(names)}"))

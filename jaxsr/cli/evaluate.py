@@ -53,11 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from jaxsr import files, models, weights
+    from jaxsr import devices, files, models, weights
     from jaxsr.data import own, sets
     from jaxsr.evaluation import protocol, tables
     from jaxsr.importers import features
 
+    devices.use_all_cores()
     models.check_precision(args.precision)
     plain = args.precision == "float32"
     if args.all:

@@ -71,6 +71,12 @@ def add_written(parser: argparse.ArgumentParser) -> None:
         help="quality of JPEG and WebP (95) and AVIF files (90)",
     )
     parser.add_argument(
+        "--png-level",
+        type=int,
+        metavar="0..9",
+        help="compression of PNG files, 0 is fast and 9 small (3)",
+    )
+    parser.add_argument(
         "--max-megapixels",
         type=float,
         metavar="N",

@@ -22,7 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from jaxsr import devices
     from jaxsr.apps import page
 
+    devices.use_all_cores()
     page.serve(args.host, args.port, args.max_megapixels)
     return 0

@@ -83,8 +83,10 @@ def ending(args: argparse.Namespace) -> str:
 
 def work(args: argparse.Namespace) -> Callable:
     """`jobs.upscale_files` with the settings of `add_settings`."""
+    from jaxsr import devices
     from jaxsr.inference import jobs
 
+    devices.use_all_cores()
     return functools.partial(
         jobs.upscale_files,
         scale=args.scale,
@@ -98,6 +100,7 @@ def work(args: argparse.Namespace) -> Callable:
         strength=args.strength,
         data_range=args.range,
         level=args.quality_level,
+        png_level=args.png_level,
         max_megapixels=args.max_megapixels,
     )
 

@@ -38,6 +38,7 @@ def compare_file(
     truth: str | os.PathLike | None = None,
     data_range: int | None = None,
     level: int | None = None,
+    png_level: int | None = None,
     max_megapixels: float | None = None,
 ) -> list[str]:
     """Writes a picture of an image file upscaled by bicubic and by models.
@@ -55,6 +56,7 @@ def compare_file(
             `measure` gives them.
         data_range: of both images, as in `upscale.upscale`.
         level: as in `jobs.upscale_files`.
+        png_level: as in `jobs.upscale_files`.
         max_megapixels: as in `jobs.upscale_files`.
 
     Raises:
@@ -62,7 +64,8 @@ def compare_file(
     """
     upscale.check_scale(scale)
     target = pathlib.Path(output)
-    writing.check_kind(target.suffix, level)
+    levels = writing.Levels(level, png_level)
+    writing.check_kind(target.suffix, levels)
     with reading.limited_to(max_megapixels):
         pixels = _rgb(path, data_range)
         hr = None if truth is None else _rgb(truth, data_range)
@@ -84,7 +87,7 @@ def compare_file(
     }
     picture = reading.Photo(grid(columns, hr, scale=scale), {}, PIL.Image.Exif())
     writing.check_fits(picture.pixels, picture.pixels.shape[:2], target)
-    writing.write(picture, target, level)
+    writing.write(picture, target, levels)
     return list(columns)
 
 

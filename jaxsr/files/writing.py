@@ -25,6 +25,20 @@ class Format(NamedTuple):
     options: dict  # of PIL.Image.Image.save
 
 
+class Levels(NamedTuple):
+    """How much files are compressed; None for the default of their format."""
+
+    quality: int | None = None  # of JPEG, WebP and AVIF, 1 to 100
+    compress_level: int | None = None  # of PNG, 0 to 9
+
+    def given(self) -> dict[str, int]:
+        """Those that are not None, as options of PIL.Image.Image.save."""
+        return {name: x for name, x in self._asdict().items() if x is not None}
+
+
+DEFAULTS = Levels()
+
+
 def fitted(pixels: np.ndarray, target: pathlib.Path) -> np.ndarray:
     """The pixels; fully opaque alpha is dropped if the file cannot hold alpha."""
     alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
@@ -36,17 +50,17 @@ def fitted(pixels: np.ndarray, target: pathlib.Path) -> np.ndarray:
     return pixels[..., :-1] if pixels.shape[-1] == 4 else pixels[..., 0]
 
 
-def check_kind(suffix: str, level: int | None) -> None:
-    """Raises a ValueError where no file of that suffix and quality can be written."""
+def check_kind(suffix: str, levels: Levels) -> None:
+    """Raises a ValueError where no file of that suffix and level can be written."""
     if suffix.lower() not in FORMATS:
         raise ValueError(f"images are written as {sorted(FORMATS)}; got {suffix!r}.")
     form = FORMATS[suffix.lower()]
-    if level is not None and "quality" not in form.options:
-        raise ValueError(
-            f"only JPEG, WebP and AVIF have a quality level, not {form.name}."
-        )
-    if level is not None and not 1 <= level <= 100:
-        raise ValueError(f"a quality level is from 1 to 100; got {level}.")
+    for name, level in levels.given().items():
+        what, formats, lowest, highest = LEVELS[name]
+        if name not in form.options:
+            raise ValueError(f"only {formats} have a {what}, not {form.name}.")
+        if not lowest <= level <= highest:
+            raise ValueError(f"a {what} is from {lowest} to {highest}; got {level}.")
 
 
 def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) -> None:
@@ -70,7 +84,7 @@ def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) 
 
 
 def write(
-    photo: reading.Photo, target: pathlib.Path, level: int | None = None
+    photo: reading.Photo, target: pathlib.Path, levels: Levels = DEFAULTS
 ) -> list[str]:
     """Writes a file with its metadata; on failure an existing file is kept.
 
@@ -79,15 +93,14 @@ def write(
     Args:
         photo: what to write.
         target: the file, of a suffix in `FORMATS`.
-        level: quality of JPEG, WebP and AVIF, 1 to 100.
+        levels: how much it is compressed.
 
     Returns:
         Notes on what was changed or dropped.
     """
     pixels, info, exif = photo
     form = FORMATS[target.suffix.lower()]
-    if level is not None:
-        form = form._replace(options=form.options | {"quality": level})
+    form = form._replace(options=form.options | levels.given())
 
     def works(options):
         file = io.BytesIO()
@@ -109,7 +122,9 @@ def write(
 
 def _save(file, pixels: np.ndarray, form: Format, options: dict) -> None:
     if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        {"PNG": _write_png, "TIFF": _write_tiff}[form.name](file, pixels, options)
+        {"PNG": _write_png, "TIFF": _write_tiff}[form.name](
+            file, pixels, form.options | options
+        )
     else:
         picture = PIL.Image.fromarray(pixels)
         picture.save(file, form.name, **form.options, **options)
@@ -166,7 +181,7 @@ def _write_png(file, pixels: np.ndarray, options: dict) -> None:
         chunks.read(4)  # the checksum
         if name not in (b"IHDR", b"IDAT", b"IEND"):
             put(file, name, body)
-    compress = zlib.compressobj()
+    compress = zlib.compressobj(options["compress_level"])
     for top in range(0, height, 256):
         rows = pixels[top : top + 256].astype(">u2").view(np.uint8)
         rows = rows.reshape(len(rows), -1)
@@ -206,8 +221,15 @@ def _write_tiff(file, pixels: np.ndarray, options: dict) -> None:
     file.write(np.ascontiguousarray(pixels, "<u2").data)
 
 
+# What each of `Levels` is called, the formats that have it, the lowest and the highest.
+LEVELS = {
+    "quality": ("quality level", "JPEG, WebP and AVIF", 1, 100),
+    "compress_level": ("PNG level", "PNG files", 0, 9),
+}
 FORMATS = {
-    ".png": Format("PNG", ("uint8", "uint16"), True, 2**31 - 1, {}),
+    # Of a photograph of 7 megapixels, level 6, Pillow's default, takes 3.5 times as
+    # long for a file 5% smaller; level 1 takes 0.6 times as long, for one 6% larger.
+    ".png": Format("PNG", ("uint8", "uint16"), True, 2**31 - 1, {"compress_level": 3}),
     ".tif": Format("TIFF", ("uint8", "uint16", "float32"), True, 2**31 - 1, {}),
     ".jpg": Format("JPEG", ("uint8",), False, 65500, {"quality": 95}),
     ".webp": Format("WEBP", ("uint8",), True, 16383, {"quality": 95}),

@@ -50,6 +50,7 @@ def upscale_files(
     quality: str = "balanced",
     data_range: int | None = None,
     level: int | None = None,
+    png_level: int | None = None,
     max_megapixels: float | None = None,
     **options,
 ) -> Summary:
@@ -79,6 +80,7 @@ def upscale_files(
         quality: as in `upscale.upscale`.
         data_range: as in `upscale.upscale`.
         level: quality, 1 to 100, of JPEG and WebP (95) and AVIF (90).
+        png_level: compression of PNG, 0 to 9 (3).
         max_megapixels: of an input, above which it fails; by default as in Pillow, 179.
         **options: those of `tiling.Options`.
 
@@ -103,7 +105,7 @@ def upscale_files(
             suffix=suffix,
             existing=existing,
             dry_run=dry_run,
-            level=level,
+            levels=writing.Levels(level, png_level),
             options=options,
             data_range=data_range,
         )
@@ -118,7 +120,7 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
 
 
 def _upscale_files(
-    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, level, **how
+    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, levels, **how
 ) -> Summary:
     chosen(scale)  # fails before any work if the model does not exist
     summary = Summary([], [], [])
@@ -129,7 +131,7 @@ def _upscale_files(
 
     ending = targets.ending(scale, size)
     jobs = []
-    for source, target in targets.pairs(inputs, output, ending, suffix, level, fail):
+    for source, target in targets.pairs(inputs, output, ending, suffix, levels, fail):
         try:
             if not files.to_write(target, existing):
                 summary.skipped.append(target)
@@ -143,7 +145,7 @@ def _upscale_files(
             _tell(job)
             summary.done.append(job.target)
     else:
-        _run(jobs, chosen, summary.done, fail, level=level, **how)
+        _run(jobs, chosen, summary.done, fail, levels=levels, **how)
     return summary
 
 
@@ -170,7 +172,7 @@ def _run(
     chosen: Callable[[float], tuple[weights.Model, str]],
     done: list[pathlib.Path],
     fail: Callable[[pathlib.Path, str], None],
-    level: int | None,
+    levels: writing.Levels,
     **how,
 ) -> None:
     """Does the jobs with a progress bar: reads one ahead, writes one behind."""
@@ -211,7 +213,7 @@ def _run(
             with settled(job):
                 photo = _upscaled(job, readings, chosen, said, bar, **how)
                 settle(writings)
-                written = writer.submit(writing.write, photo, job.target, level)
+                written = writer.submit(writing.write, photo, job.target, levels)
                 writings.append((job, written))
                 if photo.pixels.nbytes > LARGE:
                     settle(writings)

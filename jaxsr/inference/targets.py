@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def pairs(
-    inputs, output, ending, suffix, level, fail
+    inputs, output, ending, suffix, levels, fail
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
     """Yields (source, target) of each image with a target of its own."""
     output = None if output is None else pathlib.Path(output)
@@ -29,7 +29,7 @@ def pairs(
     kinds = PIL.Image.registered_extensions()
     named = output and output.suffix.lower() in kinds and not output.is_dir()
     last = output.suffix if named else suffix
-    writing.check_kind(last, level)
+    writing.check_kind(last, levels)
     if named and len(found) > 1:
         raise ValueError(
             f"{output} is one file, but there are {len(found)} inputs. Name a folder."
