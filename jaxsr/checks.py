@@ -8,7 +8,12 @@ from typing import NamedTuple
 
 FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
 # package -> the extra that installs it; others come with "train"
-EXTRAS = {"apache_beam": "beam", "gradio": "page"}
+EXTRAS = {
+    "apache_beam": "beam",
+    "gradio": "page",
+    "jax2onnx": "export",
+    "onnx": "export",
+}
 
 
 class Kind(NamedTuple):

@@ -1,7 +1,7 @@
 """The input pipeline `tfdata`: tf.data reads, degrades and cuts patches in parallel.
 
-Serves sets of any size. The only file beside the TensorBoard writer to import
-TensorFlow.
+Serves sets of any size. Beside it only the TensorBoard writer and the export to
+TFLite import TensorFlow.
 """
 
 import functools
