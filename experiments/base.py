@@ -9,7 +9,10 @@ from jaxsr.training import config as configs
 
 
 def get_config() -> ml_collections.ConfigDict:
-    return ml_collections.ConfigDict(configs.defaults()).lock()
+    settings = configs.defaults()
+    # A name or a sum: a key of a ConfigDict otherwise keeps the type of its default.
+    settings["loss"] = ml_collections.FieldReference(settings["loss"], object)
+    return ml_collections.ConfigDict(settings).lock()
 
 
 def fast(config: ml_collections.ConfigDict, learning_rate: float, epochs: float):

@@ -103,6 +103,19 @@ def several(kind: Kind, *, least: int = 0) -> Kind:
     )
 
 
+def pair(what: str, first: Kind, second: Kind) -> Kind:
+    """Lists and tuples of two, the name of something and its `what`."""
+    return Kind(
+        f"(name, {what})",
+        lambda x: (
+            isinstance(x, (list, tuple))
+            and len(x) == 2
+            and first.holds(x[0])
+            and second.holds(x[1])
+        ),
+    )
+
+
 def table(kind: Kind, key: Callable[[str], object] = bool) -> Kind:
     """Dictionaries from text, of which `key` is true, to values of a kind."""
     return Kind(

@@ -7,11 +7,16 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from experiments import base, vdsr
-from jaxsr import checks
+from experiments import base, espcn, vdsr
+from jaxsr import checks, losses
+from jaxsr.data import sources
 from jaxsr.training import config as configs
-from jaxsr.training import logs
+from jaxsr.training import factories, identity, logs
+
+SOURCE = sources.Source("a", ("one",), None, np.array([[9, 9]]))
 
 
 def test_every_default_is_what_it_may_be():
@@ -29,6 +34,9 @@ def test_every_default_is_what_it_may_be():
         ("epochs", "ten", "epochs must be a number above 0; got 'ten'"),
         ("seed", 2**40, "seed must be an integer from 0 to 2147483647"),
         ("loss", ["l1"], r"loss must be one of .*; got \['l1'\]"),
+        ("loss", (("l1", 0),), r"each \(name, weight above 0\), 1 or more; got"),
+        ("loss", (("l3", 1.0),), r"must be one of .*'l1', 'mse', 'vgg'\].*'l3'"),
+        ("loss", (("l1", 1.0), ("vgg", 0.1)), "'vgg' is of RGB images"),
         ("color", "Y", r"color must be one of \['rgb', 'y', 'ycbcr'\]; got 'Y'"),
         ("data.strict", 1, "data.strict must be True or False; got 1"),
         ("data.scales", (2, "a"), r"data.scales must be a list, each a number"),
@@ -106,6 +114,39 @@ def test_settings_that_a_file_lacks_or_makes_up_are_named():
     del config["optim"], config["validation"]
     with pytest.raises(ValueError, match="validation must be a dictionary.*; got None"):
         configs.check(config)
+
+
+def test_a_loss_is_a_name_or_a_weighted_sum_in_files_and_flags():
+    named, digests = {}, set()
+    for text in ("l1", "(('l1',1),('gradient',0.5))", "[['l1',1.0],['gradient',0.5]]"):
+        argv = ["main", f"--config={vdsr.__file__}", f"--config.loss={text}"]
+        values = flags.FlagValues()
+        holder = config_flags.DEFINE_config_file(
+            "config", flag_values=values, sys_argv=argv
+        )
+        values(argv)
+        config = holder.value.to_dict()
+        configs.check(config)
+        config = configs.tidied(config)
+        named[text] = factories.loss_name(config)
+        digests.add(identity.digest(identity.settings_of(config, SOURCE, SOURCE)))
+    assert [*named.values()] == ["l1", *["l1 + 0.5 gradient"] * 2]
+    assert len(digests) == 2
+    sr, hr = np.random.default_rng(0).random([2, 1, 5, 6, 1], np.float32)
+    expected = losses.l1(sr, hr) + 0.5 * losses.gradient(sr, hr)
+    np.testing.assert_allclose(factories.make_loss(config)(sr, hr), expected, rtol=1e-6)
+    config = vdsr.get_config()
+    config.loss = (("mse", 1.0), ("focal_frequency", 2.0))
+    configs.check(config.to_dict())
+
+
+def test_pixels_that_are_shuffled_have_no_edges():
+    config = espcn.get_config()
+    config.objective = {"name": "shuffled"}
+    configs.check(config.to_dict())
+    config.loss = (("mse", 1.0), ("gradient", 0.1))
+    with pytest.raises(ValueError, match=r"'shuffled' compares .* got \['gradient'\]"):
+        configs.check(config.to_dict())
 
 
 def test_layers_beyond_all_tracing_are_refused():

@@ -24,16 +24,10 @@ VGG = "vgg"
 
 _DICTIONARY = checks.table(checks.ANYTHING)
 _NAMES = checks.several(checks.TEXT)
-_RATES = checks.several(
-    checks.Kind(
-        "(name, rate)",
-        lambda x: (
-            isinstance(x, (list, tuple))
-            and len(x) == 2
-            and checks.TEXT.holds(x[0])
-            and checks.number(0).holds(x[1])
-        ),
-    )
+_RATES = checks.several(checks.pair("rate", checks.TEXT, checks.number(0)))
+_LOSS = checks.one_of([*losses.LOSSES, VGG])
+_WEIGHTED = checks.several(
+    checks.pair("weight above 0", _LOSS, checks.number(above=0)), least=1
 )
 
 SETTINGS = {
@@ -45,7 +39,8 @@ SETTINGS = {
     "network": ({"name": "vdsr"}, _DICTIONARY),
     "in_training": ({}, _DICTIONARY),  # fields that differ while it is trained
     "color": ("y", checks.one_of(image.CHANNELS)),
-    "loss": ("half_sum_squared", checks.one_of([*losses.LOSSES, VGG])),
+    # A loss, or a weighted sum of several, as (("l1", 1.0), ("gradient", 0.1)).
+    "loss": ("half_sum_squared", checks.either(_LOSS, _WEIGHTED)),
     # A name of jaxsr.objectives.OBJECTIVES and its arguments, or "adversarial" and
     # those of jaxsr.step.make_gan_step.
     "objective": ({"name": "supervised"}, _DICTIONARY),
@@ -178,14 +173,20 @@ def check(config: dict) -> None:
     if "dtype" in config["network"] | config["in_training"]:
         raise ValueError("network.dtype is not for configs: set precision.")
     _check_scales(config)
+    _check_loss(config)
     _check_memory(config)
 
 
 def tidied(config: dict) -> dict:
-    """A config that `check` passed, with integer scales as int, also those like 2.0."""
-    data = config["data"]
+    """A config that `check` passed, in which equal values are written alike.
+
+    Integer scales are int, also those like 2.0; weights of losses are floats.
+    """
+    data, loss = config["data"], config["loss"]
     scales = tuple(checks.tidy(scale) for scale in data["scales"])
-    return config | {"data": data | {"scales": scales}}
+    if not isinstance(loss, str):
+        loss = tuple((name, float(weight)) for name, weight in loss)
+    return config | {"loss": loss, "data": data | {"scales": scales}}
 
 
 def _check_names(config):
@@ -228,11 +229,6 @@ def _check_scales(config):
             f"data.scales must be among the network's {sorted(own)}; got "
             f"{data['scales']}."
         )
-    if config["loss"] == VGG and config["color"] != "rgb":
-        raise ValueError(
-            f"the loss {VGG!r} is of RGB images: set color='rgb'; got "
-            f"{config['color']!r}."
-        )
     if is_gan(config) and len(data["scales"]) > 1:
         raise ValueError(
             f"an {ADVERSARIAL} run has one scale, for its discriminator sees images of "
@@ -242,6 +238,23 @@ def _check_scales(config):
         raise ValueError(
             f"data.batch must be a multiple of the {jax.device_count()} devices; got "
             f"{data['batch']}."
+        )
+
+
+def _check_loss(config):
+    names = [name for name, _ in loss_terms(config)]
+    if VGG in names and config["color"] != "rgb":
+        raise ValueError(
+            f"the loss {VGG!r} is of RGB images: set color='rgb'; got "
+            f"{config['color']!r}."
+        )
+    if config["objective"]["name"] == "shuffled" and (
+        others := sorted(set(names) - set(losses.OF_PIXELS))
+    ):
+        raise ValueError(
+            "the objective 'shuffled' compares pixels that are no neighbours, so its "
+            f"losses must be of {list(losses.OF_PIXELS)}; got {others}. Set "
+            "objective={'name': 'supervised'}."
         )
 
 
@@ -265,6 +278,17 @@ def _check_memory(config):
                 f"more, and this machine has {memory / 1e9:.0f}: set data.batch, "
                 "data.patch, network or data.epoch lower."
             )
+
+
+def loss_terms(config: dict) -> list[tuple[str, float]]:
+    """(name, weight) of each loss whose sum a run minimises."""
+    loss = config["loss"]
+    return [(loss, 1.0)] if isinstance(loss, str) else list(loss)
+
+
+def uses_vgg(config: dict) -> bool:
+    """Whether a loss compares features of VGG19."""
+    return VGG in dict(loss_terms(config))
 
 
 def is_gan(config: dict) -> bool:

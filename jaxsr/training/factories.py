@@ -17,7 +17,7 @@ from jaxsr.importers import features
 from jaxsr.models import cost, discriminator
 from jaxsr.training import objectives
 from jaxsr.training import step as steps
-from jaxsr.training.config import ADVERSARIAL, VGG, is_gan
+from jaxsr.training.config import ADVERSARIAL, VGG, is_gan, loss_terms, uses_vgg
 
 
 def choose(table: dict, section: str, settings: dict, *args, **given):
@@ -95,7 +95,7 @@ def make_feed(
         blur=data["blur"],
         shard=(jax.process_index(), jax.process_count()),
     )
-    if config["loss"] != VGG:
+    if not uses_vgg(config):
         return feed
     vgg19 = features.load_vgg19(config["perceptual"]["weights"] or None)
     return patches.Feed(
@@ -141,7 +141,7 @@ def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
     The batches are those of `make_feed`, spread over the axis `steps.AXIS`.
     """
     train_step = _make_step(config, tx)
-    if config["loss"] != VGG:
+    if not uses_vgg(config):
         return train_step
     return lambda state, batch: _make_step(config, tx, batch[VGG])(state, batch)
 
@@ -183,20 +183,22 @@ def make_loss(
         vgg19: the params of `perceptual.VGG19`, for a loss of its features.
     """
     settings = config["perceptual"]
-    if config["loss"] == VGG:
-        kind = {name: settings[name] for name in ("layer", "reduction")}
-        loss = functools.partial(perceptual.vgg_loss, vgg19, **kind)
-    else:
-        loss = losses.LOSSES[config["loss"]]
-    if not (weight := settings["total_variation"]):
-        return loss
-    return lambda sr, hr: loss(sr, hr) + weight * losses.total_variation(sr)
+    kind = {name: settings[name] for name in ("layer", "reduction")}
+    vgg_loss = functools.partial(perceptual.vgg_loss, vgg19, **kind)
+    table = losses.LOSSES | {VGG: vgg_loss}
+    terms = [(table[name], weight) for name, weight in loss_terms(config)]
+    if weight := settings["total_variation"]:
+        terms.append((lambda sr, hr: losses.total_variation(sr), weight))
+    return losses.weighted(terms)
 
 
 def loss_name(config: dict) -> str:
-    """The name of a run's loss on its model's card."""
-    layer = config["perceptual"]["layer"]
-    return f"{VGG} {layer}" if config["loss"] == VGG else config["loss"]
+    """The name of a run's loss on its model's card, such as "l1 + 0.1 gradient"."""
+    shown = {VGG: f"{VGG} {config['perceptual']['layer']}"}
+    return " + ".join(
+        f"{weight:g} " * (weight != 1) + shown.get(name, name)
+        for name, weight in loss_terms(config)
+    )
 
 
 def _in_training(config: dict) -> nn.Module:
