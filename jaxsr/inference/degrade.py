@@ -78,7 +78,7 @@ def degrade_files(
     def fail(source, reason):
         summary.failed.append(jobs.Failure(source, reason))
 
-    found = list(targets.pairs(inputs, output, "", suffix, None, fail))
+    found = list(targets.pairs(inputs, output, "", suffix, writing.DEFAULTS, fail))
     for source, target in tqdm.tqdm(found, unit="image", leave=False, disable=None):
         try:
             if not files.to_write(target, existing):
@@ -94,7 +94,7 @@ def degrade_files(
             low = reduced(pixels, scale, method=method, blur=blur)
             target.parent.mkdir(parents=True, exist_ok=True)
             writing.check_fits(low, low.shape[:2], target)
-            writing.write(reading.Photo(low, {}, PIL.Image.Exif()), target, None)
+            writing.write(reading.Photo(low, {}, PIL.Image.Exif()), target)
             summary.done.append(target)
         except (ValueError, OSError, MemoryError) as error:
             fail(source, str(error))
