@@ -103,6 +103,18 @@ def test_photo_notebook_upscales_a_photograph_or_its_sample(file, size, tmp_path
         _shown(cells[name], "image/png")
 
 
+def test_export_notebook_runs_networks_without_jaxsr(tmp_path):
+    for package in ("jax2onnx", "onnxruntime", "ai_edge_litert"):
+        pytest.importorskip(package)
+    cat = sets.open_source("samples-validation").read(0)[100:160, 150:230]
+    PIL.Image.fromarray(cat).save(tmp_path / "cat.png")
+    cells = _run("export.ipynb", tmp_path, model="espcn_x2", photo_file="cat.png")
+    assert _printed(cells["export"]).count("'color': 'y', 'input': 'low'") == 3
+    _shown(cells["onnx"], "image/png")
+    errors = re.findall(r": on average (\d\.\d\d) of", _printed(cells["compare"]))
+    assert len(errors) == 3 and all(float(error) < 0.5 for error in errors)
+
+
 def test_colab_notebook_trains_and_enlarges(tmp_path):
     (tmp_path / "photos").mkdir()
     cat = sets.open_source("samples-validation").read(0)[100:228, 150:278]
