@@ -10,6 +10,7 @@ FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
 # package -> the extra that installs it; others come with "train"
 EXTRAS = {
     "apache_beam": "beam",
+    "av": "video",
     "gradio": "page",
     "jax2onnx": "export",
     "onnx": "export",

@@ -12,6 +12,7 @@ from jaxsr.cli import (
     degrade,
     evaluate,
     export,
+    film,
     import_,
     models,
     prepare,
@@ -24,6 +25,7 @@ from jaxsr.cli import (
 
 VERBS = {
     "upscale": upscale,
+    "film": film,
     "compare": compare,
     "degrade": degrade,
     "evaluate": evaluate,
