@@ -128,6 +128,26 @@ def test_planes_are_upscaled_and_all_else_is_kept(
             assert error <= (0 if top is None else 8)
 
 
+@pytest.mark.parametrize("form", ["bgr0", "gray"])
+def test_other_formats_of_frames_become_one_that_players_know(photo, tmp_path, form):
+    pixels = photo[:64, :64] if form == "bgr0" else photo[:64, :64].mean(-1)
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    with av.open(source, "w") as film:
+        video = film.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 64, form
+        name = "rgb24" if form == "bgr0" else form
+        frame = av.VideoFrame.from_ndarray(pixels.astype(np.uint8), name)
+        film.mux([*video.encode(frame.reformat(format=form)), *video.encode(None)])
+    assert cli.main(["film", str(source), "-o", str(out), "--model=fsrcnn_x2"]) == 0
+    with av.open(out) as film:
+        [frame] = film.decode(video=0)
+    assert frame.format.name == "yuv420p"
+    large = frame.to_ndarray(format="rgb24").reshape(64, 2, 64, 2, 3).mean((1, 3))
+    difference = large - (pixels if form == "bgr0" else pixels[..., None])
+    assert np.abs(difference.mean((0, 1))).max() < 2.5
+    assert np.abs(difference).mean() < 5
+
+
 COMMAND = """
 import sys
 from jaxsr import cli
@@ -162,7 +182,8 @@ def test_a_film_that_was_killed_resumes_to_the_same_file(photo, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["in.mp4", "out.mp4", "whole.mp4"]
 
 
-def test_bad_films_are_answered_with_one_line(photo, tmp_path, capsys):
+def test_bad_films_are_answered_with_one_line(photo, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     whole = make_film(tmp_path / "whole.mp4", photo, codec="libx264").read_bytes()
     (tmp_path / "text.mp4").write_text("no film")
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
@@ -170,17 +191,18 @@ def test_bad_films_are_answered_with_one_line(photo, tmp_path, capsys):
         play(film, film.add_stream("aac", rate=44100))
     make_film(tmp_path / "tta.mkv", photo, sound="tta")
     unknown = r".* cannot be read as a film: .*\."
-    for name, out, message in [
-        ("text.mp4", "a.mp4", unknown),
-        ("cut.mp4", "a.mp4", unknown),
-        ("none.mp4", "a.mp4", unknown),
-        ("sound.mka", "a.mp4", ".* has no video of a known codec."),
-        ("tta.mkv", "a.mp4", ".mp4 cannot hold audio of the codec tta. Write .mkv."),
-        ("whole.mp4", "a.avi", r"films are written as \[.*\]; got '.avi'."),
-        ("whole.mp4", "whole.mp4", ".*whole.mp4 already exists: .*"),
+    for name, options, message in [
+        ("text.mp4", "-o a.mp4", unknown),
+        ("cut.mp4", "-o a.mp4", unknown),
+        ("none.mp4", "-o a.mp4", unknown),
+        ("sound.mka", "-o a.mp4", ".* has no video of a known codec."),
+        ("tta.mkv", "-o a.mp4", ".mp4 cannot hold audio of the codec tta. Write .mkv."),
+        ("whole.mp4", "-o a.avi", r"films are written as \[.*\]; got '.avi'."),
+        ("whole.mp4", "-o a.mp4 --scale=500", "H.264 holds sides up to 16384; .*"),
+        ("whole.mp4", "-o a.mp4 --crf=52", "crf must be from 0 to 51; got 52."),
+        ("whole.mp4", "-o whole.mp4", ".*whole.mp4 already exists: .*"),
     ]:
-        command = ["film", str(tmp_path / name), "-o", str(tmp_path / out)]
-        assert cli.main(command) == 1
+        assert cli.main(["film", name, *options.split()]) == 1
         assert re.fullmatch(f"error: {message}\n", capsys.readouterr().err), name
     assert not (tmp_path / "a.mp4").exists()
 

@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 # Frames of which the work is lost at most.
 SEGMENT = 120
+SIDE = 16384  # pixels at most, of the encoder
 # Formats of frames that are kept; others become one of the last two.
 PLANAR = (
-    *("gray", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"),
-    *("gray10le", "yuv422p10le", "yuv444p10le"),
-    *("yuv420p", "yuv420p10le"),
+    *("yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"),
+    *("yuv422p10le", "yuv444p10le", "yuv420p", "yuv420p10le"),
 )
 
 
@@ -88,6 +88,11 @@ def upscale_film(
         old = video.height, video.width
         new, scale = targets.goal(old, scale, size)
         new = tuple(side + side % 2 for side in new)
+        if max(new) > SIDE:
+            raise ValueError(
+                f"H.264 holds sides up to {SIDE}; the result would have "
+                f"{new[1]}x{new[0]}."
+            )
         model = upscale.choose(model, scale, quality)
         logger.info(
             "%s, %dx%d -> %s, %dx%d, by %s.",
@@ -249,9 +254,10 @@ def _make_upscaler(
     bicubic = protocol.baseline()
 
     def upscaled(frame):
-        bits = frame.format.components[0].bits
         if frame.format.name not in PLANAR:
-            frame = frame.reformat(format=PLANAR[-2 if bits <= 8 else -1])
+            deep = frame.format.components[0].bits > 8
+            frame = frame.reformat(format=PLANAR[-1 if deep else -2])
+        bits = frame.format.components[0].bits
         large = av.VideoFrame(size[1], size[0], frame.format.name)
         large.pts, large.time_base = frame.pts, frame.time_base
         large.duration = frame.duration
