@@ -11,6 +11,7 @@ Source: Apache Beam Programming Guide.
 
 import argparse
 import contextlib
+import functools
 import glob
 import importlib
 import json
@@ -196,11 +197,12 @@ class _Write(beam.DoFn):
         logging.getLogger("jaxsr").setLevel(logging.WARNING)
         devices.keep_compiled()
         devices.import_modules([])
-        args = argparse.Namespace(**vars(self.args))
+        args = self.args
+        self.work = VERBS[args.verb].work(args)
         # For a size, the automatic choice depends on the image.
         if args.verb == "upscale" and not (args.size and args.model == upscaling.AUTO):
-            args.model = upscaling.choose(args.model, args.scale, args.quality)
-        self.work = VERBS[args.verb].work(args)
+            model = upscaling.choose(args.model, args.scale, args.quality)
+            self.work = functools.partial(self.work, model=model)
 
     def process(self, element: tuple[bytes, Iterable[bytes]]) -> Iterator[str]:
         target = f"{self.args.output}/{os.fsdecode(element[0])}"
