@@ -160,6 +160,7 @@ def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path, capsys):
         ("a.pt", [], "one of ['.onnx', '.stablehlo', '.tflite']; got a.pt."),
         ("a.onnx", ["--dtype", "int8"], "dtype must be one of"),
         ("a.onnx", ["--scale", "3"], "scale must be one of [2]; got 3."),
+        ("a.onnx", ["--scale", "inf"], "scale must be one of [2]; got inf."),
     ],
 )
 def test_wrong_arguments_are_answered(out, options, error, tmp_path, capsys):

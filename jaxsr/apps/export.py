@@ -80,9 +80,9 @@ def facts(model: weights.Model, scale: float | None = None) -> dict[str, str]:
     own = models.scales_of(net) or card["scales"]
     scales = card["scales"] or own
     if scale is not None:
-        scales = [checks.tidy(scale)]
-        if own and scales[0] not in own:
+        if own and scale not in own:
             raise ValueError(f"scale must be one of {sorted(own)}; got {scale:g}.")
+        scales = [f"{scale:g}"]
     if net.input == "low" and len(scales) > 1:
         raise ValueError(
             f"the model has several scales; pass --scale, one of {sorted(scales)}."
