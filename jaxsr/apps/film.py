@@ -1,7 +1,8 @@
 """Upscaling of films, in segments, so that a run that was stopped resumes.
 
 The planes of a frame are upscaled one by one, without a detour through RGB: a network
-upscales the luma, bicubic the chroma. Nothing needs to be known of the film's colours.
+upscales the luma, bicubic the chroma. So colours need no conversion. Chroma samples are
+taken to lie in the middle of the pixels that share them.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 # suffix of a film -> the name of its format
 FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4"}
 # Frames of which the work is lost at most.
-SEGMENT = 120
+SEGMENT = 48
 SIDE = 16384  # pixels at most, of the encoder
 # Formats of frames that are kept; others become one of the last two.
 PLANAR = (
