@@ -32,6 +32,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "Join the other hosts first. TPU pods and Slurm are detected; elsewhere set "
     "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
+_PROFILE = flags.DEFINE_integer(
+    "profile", 0, "Trace so many updates into WORKDIR/profile.", lower_bound=0
+)
 _VERBOSE = flags.DEFINE_bool("verbose", False, "Print every parameter's statistics.")
 
 _IMPORT = flags.DEFINE_multi_string(
@@ -120,8 +123,9 @@ def main(argv: list[str]) -> None:
     settings = [arg for arg in sys.argv[1:] if arg.startswith("--config.")]
     origin = identity.origin(path.name, settings)
     train = sweep.train if _CONFIG.value.sweep else loop.train
+    given = {"verbose": _VERBOSE.value, "profile": _PROFILE.value}
     try:
-        train(_CONFIG.value, workdir, origin=origin, verbose=_VERBOSE.value)
+        train(_CONFIG.value, workdir, origin=origin, **given)
     except loop.ERRORS as error:
         if os.environ.get("JAXSR_TRACEBACK"):
             raise

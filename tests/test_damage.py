@@ -406,7 +406,7 @@ class Settings:
         with contextlib.redirect_stdout(io.StringIO()):
             run = setup.set_up(config)
         state = jax.eval_shape(run.first_state)
-        batches = loop.put(run, itertools.islice(run.feed.inputs(0, 1), 1))
+        batches = run.put(itertools.islice(run.feed.inputs(0, 1), 1))
         jax.eval_shape(run.update, state, run.feed.data, batches)
         return True
 

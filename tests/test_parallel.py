@@ -1,6 +1,8 @@
 """A step spread over devices computes what one device computes from the whole batch."""
 
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -56,19 +58,11 @@ def make_step(network, tx, axis_name=None, **kwargs):
 
 def spread(train_step, state, inputs, devices, way="shard_map"):
     """The state after several updates, each batch spread over so many devices."""
-    devices = jax.devices()[:devices]
-    if way == "pmap":
-        update = jax.pmap(train_step, axis_name=step.AXIS, devices=devices)
-        state = jax.tree.map(lambda x: jnp.stack([x] * len(devices)), state)
-        for i in range(len(inputs["lr"])):
-            split = jax.tree.map(
-                lambda x, i=i: x[i].reshape(len(devices), -1, *x.shape[2:]), inputs
-            )
-            state, metrics = update(state, split)
-        assert_equal_on_every_device(state)
-        return jax.tree.map(lambda x: x[0], (state, metrics))
     update, whole, parts = setup.make_update(
-        train_step, lambda data, batch: batch, devices=devices
+        train_step,
+        lambda data, batch: batch,
+        parallel=way,
+        devices=jax.devices()[:devices],
     )
     state = jax.device_put(jax.tree.map(jnp.copy, state), whole)
     for i in range(len(inputs["lr"])):
@@ -190,3 +184,66 @@ def test_flat_images_are_detected_by_the_moments_of_the_whole_batch(
     )
     _, metrics = spread(gan, state, inputs, 8)
     assert metrics["collapsed"] == collapsed
+
+
+def collectives(network):
+    """[kind, numbers that it moves] of each collective of an update on 4 devices."""
+    train_step = make_step(network, SGD, axis_name=step.AXIS)
+    update, whole, parts = setup.make_update(
+        train_step, lambda data, batch: batch, devices=jax.devices()[:4]
+    )
+    state = jax.device_put(make_state(network, SGD), whole)
+    lowered = update.lower(state, (), jax.device_put(batches(network), parts))
+    kinds = "all-reduce|all-gather|reduce-scatter|collective-permute|all-to-all"
+    found = re.findall(rf"= (.*) ({kinds})(?:-start)?\(", lowered.compile().as_text())
+    return [
+        [
+            kind,
+            sum(
+                math.prod(int(n) for n in dimensions.split(",") if n)
+                for dimensions in re.findall(r"f32\[([\d,]*)\]", shapes)
+            ),
+        ]
+        for shapes, kind in found
+    ]
+
+
+def test_the_devices_exchange_each_gradient_once():
+    params = make_state(VDSR, SGD).params
+    count = sum(p.size for p in jax.tree.leaves(params))
+    # With the loss and the squared error.
+    assert collectives(VDSR) == [["all-reduce", count + 2]]
+
+
+def test_normalisation_adds_its_two_moments_and_their_gradients():
+    state = make_state(SRRESNET, SGD)
+    count = sum(p.size for p in jax.tree.leaves((state.params, state.batch_stats)))
+    *moments, gradients = collectives(SRRESNET)
+    layers = len(state.batch_stats)
+    assert moments == [["all-reduce", 2 * SRRESNET["width"]]] * 2 * layers
+    assert gradients == ["all-reduce", count + 2]
+
+
+@pytest.mark.parametrize("name", ["edsr", "mdsr"])
+def test_remat_gives_the_same_gradient_from_half_the_activations(name):
+    scales = {"scale": 2} if name == "edsr" else {"scales": (2,)}
+    x = jnp.asarray(np.random.default_rng(0).random((4, 24, 24, 3), np.float32))
+    gradients, kept = [], []
+    for remat in (False, True):
+        net = models.make(name, **scales, blocks=12, width=16, remat=remat)
+        params = net.init(jax.random.key(0), x[:1])
+
+        def loss(params, net=net):
+            return jnp.mean(net.apply(params, x) ** 2)
+
+        gradients.append(jax.jit(jax.grad(loss))(params))
+        backward = jax.eval_shape(lambda p, loss=loss: jax.vjp(loss, p)[1], params)
+        kept.append(sum(a.size for a in jax.tree.leaves(backward)))
+    assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert kept[1] < 0.55 * kept[0]
+
+
+def test_without_pmap_the_error_names_the_other_way(monkeypatch):
+    monkeypatch.delattr(jax, "pmap")
+    with pytest.raises(ValueError, match="lacks. Set parallel='shard_map'"):
+        setup.make_update(lambda *x: x, lambda *x: x, parallel="pmap")

@@ -1,5 +1,6 @@
 """The training command as real processes on real images: killed, resumed, refused."""
 
+import gzip
 import json
 import os
 import pathlib
@@ -194,7 +195,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(
     assert resumed[losses[-1][0]] == losses[-1][1]
 
 
-def test_two_processes_train_as_one(folders, tmp_path):
+@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+def test_two_processes_train_as_one(folders, tmp_path, parallel):
     """20 updates on two processes of two devices, joined over loopback."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -202,7 +204,7 @@ def test_two_processes_train_as_one(folders, tmp_path):
     settings = {"epochs": 2.5}
     one = run(folders, tmp_path / "one", **settings)
     assert one.returncode == 0, one.stdout + one.stderr
-    processes = []
+    processes, settings = [], settings | {"parallel": parallel}
     for i in range(2):
         kwargs = command(
             folders, tmp_path / "two", devices=2, extra=["--distributed"], **settings
@@ -221,6 +223,27 @@ def test_two_processes_train_as_one(folders, tmp_path):
     assert model(tmp_path / "two").card["step"] == 20
     for (name, a), (_, b) in zip(
         flat(model(tmp_path / "one").variables), flat(model(tmp_path / "two").variables)
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0, err_msg=name)
+
+
+def test_a_run_under_pmap_is_traced_resumed_and_ends_as_one_under_shard_map(
+    whole, folders, tmp_path
+):
+    settings = {"devices": 2, "parallel": "pmap"}
+    first = run(folders, tmp_path, **settings, **LONG | {"epochs": 4})
+    assert first.returncode == 0, first.stdout + first.stderr
+    extra = ["--profile=3"]
+    second = run(folders, tmp_path, **settings, **LONG, extra=extra)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "32 of them done" in second.stdout and "Wrote a trace" in second.stdout
+    [trace] = tmp_path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert any("train_one" in event.get("name", "") for event in events)
+    assert list(trace.parent.glob("*.xplane.pb"))  # what TensorBoard reads
+    workdir, _ = whole
+    for (name, a), (_, b) in zip(
+        flat(model(tmp_path).variables), flat(model(workdir).variables)
     ):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0, err_msg=name)
 

@@ -41,6 +41,7 @@ class EDSR(nn.Module):
     residual_scale: float = 0.1
     mean: tuple[float, ...] = DIV2K_MEAN
     dtype: str = "float32"
+    remat: bool = False
 
     @property
     def halo(self) -> int:
@@ -52,7 +53,7 @@ class EDSR(nn.Module):
         """Returns sr [B, s*h, s*w, C], not clipped, for lr [B, h, w, C]."""
         features = conv(shift(lr, self.mean), self.width, name="head")
         features = features.astype(self.dtype)
-        x = body(features, self.blocks, self.residual_scale)
+        x = body(features, self.blocks, self.residual_scale, self.remat)
         x = upsample(x + features, self.scale, name="up")
         return unshift(conv(x, lr.shape[-1], name="tail", dtype="float32"), self.mean)
 
@@ -89,6 +90,13 @@ def conv(
 
     Kernel and bias are uniform within 1 / sqrt(fan-in).
     """
+    return conv_of(x, width, name=name, size=size, dtype=dtype)(x)
+
+
+def conv_of(
+    x: jax.Array, width: int, *, name: str, size: int = 3, dtype: str | None = None
+) -> nn.Module:
+    """The layer that `conv` applies to x."""
     bound = (size * size * x.shape[-1]) ** -0.5
 
     def uniform(rng, shape, dtype):
@@ -101,21 +109,39 @@ def conv(
         bias_init=uniform,
         dtype=dtype or x.dtype,
         name=name,
-    )(x)
+    )
 
 
 def residual_block(
-    x: jax.Array, *, name: str, size: int = 3, residual_scale: float = 1.0
+    x: jax.Array,
+    *,
+    name: str,
+    size: int = 3,
+    residual_scale: float = 1.0,
+    remat: bool = False,
 ) -> jax.Array:
-    """x and what two convolutions add to it, times `residual_scale`."""
-    y = nn.relu(conv(x, x.shape[-1], name=f"{name}_conv_0", size=size))
-    return x + residual_scale * conv(y, x.shape[-1], name=f"{name}_conv_1", size=size)
+    """x and what two convolutions add to it, times `residual_scale`.
+
+    With `remat` the gradient computes the features between them again.
+    """
+
+    def block(first, second, x):
+        return x + residual_scale * second(nn.relu(first(x)))
+
+    convs = [
+        conv_of(x, x.shape[-1], name=f"{name}_conv_{i}", size=size) for i in (0, 1)
+    ]
+    return (nn.remat(block) if remat else block)(*convs, x)
 
 
-def body(x: jax.Array, count: int, residual_scale: float = 1.0) -> jax.Array:
+def body(
+    x: jax.Array, count: int, residual_scale: float = 1.0, remat: bool = False
+) -> jax.Array:
     """`count` residual blocks and a convolution."""
     for i in range(count):
-        x = residual_block(x, name=f"block_{i}", residual_scale=residual_scale)
+        x = residual_block(
+            x, name=f"block_{i}", residual_scale=residual_scale, remat=remat
+        )
     return conv(x, x.shape[-1], name="body_out")
 
 

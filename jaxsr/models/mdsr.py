@@ -33,6 +33,7 @@ class MDSR(nn.Module):
     shared_tail: bool = True
     mean: tuple[float, ...] = edsr.DIV2K_MEAN
     dtype: str = "float32"
+    remat: bool = False
 
     @property
     def halo(self) -> int:
@@ -58,7 +59,7 @@ class MDSR(nn.Module):
             for i in range(2):
                 name = f"x{s}_block_{i}"
                 before[s] = edsr.residual_block(before[s], name=name, size=5)
-        x = before[scale] + edsr.body(before[scale], self.blocks)
+        x = before[scale] + edsr.body(before[scale], self.blocks, remat=self.remat)
         tail = functools.partial(edsr.conv, width=lr.shape[-1], dtype="float32")
         for s in used:
             after[s] = edsr.upsample(x, s, name=f"x{s}_up")

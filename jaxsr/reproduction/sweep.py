@@ -44,6 +44,7 @@ def train(
     *,
     origin: dict | None = None,
     verbose: bool = False,
+    profile: int = 0,
 ) -> None:
     """Trains the runs of config["sweep"] in directories below `workdir`.
 
@@ -51,6 +52,8 @@ def train(
     ends, and the others go on.
     """
     del verbose
+    if profile:
+        raise ValueError("--profile traces a single run, not a sweep.")
     jobs = plan(config.to_dict(), pathlib.Path(workdir).expanduser(), origin or {})
     for job in jobs:
         configs.check(job.config)

@@ -100,6 +100,11 @@ SETTINGS = {
     # Those found are scored after training.
     "evaluation.sets": (("Set5", "Set14", "B100", "Urban100"), _NAMES),
     "log_every": (100, checks.integer()),  # updates
+    # How an update is spread over the devices: both compute the same.
+    "parallel": ("shard_map", checks.one_of(["shard_map", "pmap"])),
+    # Compute the activations inside residual blocks again for the gradient, which takes
+    # less memory and a third more time.
+    "remat": (False, checks.FLAG),
     # On an accelerator; a CPU makes one at a time.
     "updates_per_dispatch": (32, checks.integer(most=10_000)),
     # Values of settings, as {"seed": (0, 1, 2)} or {"optim": {"theta": (0.01, 0.1)}}:
@@ -170,8 +175,10 @@ def check(config: dict) -> None:
     for section in ("network", "schedule", "optim", "objective"):
         if not checks.TEXT.holds(config[section].get("name")):
             raise ValueError(f"{section} must have a name; got {config[section]}.")
-    if "dtype" in config["network"] | config["in_training"]:
-        raise ValueError("network.dtype is not for configs: set precision.")
+    for field, setting in (("dtype", "precision"), ("remat", "remat")):
+        if field in config["network"] | config["in_training"]:
+            raise ValueError(f"network.{field} is not for configs: set {setting}.")
+    _check_remat(config)
     _check_scales(config)
     _check_loss(config)
     _check_memory(config)
@@ -201,6 +208,17 @@ def _check_names(config):
             f"are {sorted(SETTINGS.keys() - found)}, unknown "
             f"{sorted(found - SETTINGS.keys())}."
         )
+
+
+def _check_remat(config):
+    name = config["network"]["name"]
+    able = [
+        n
+        for n, entry in models.NETWORKS.items()
+        if "remat" in models.fields_of(entry.cls)
+    ]
+    if config["remat"] and name not in able:
+        raise ValueError(f"remat is for {', '.join(able)}; {name} has none.")
 
 
 def _check_scales(config):

@@ -206,7 +206,7 @@ def _in_training(config: dict) -> nn.Module:
     _, dtype = models.PRECISIONS[config["precision"]]
     fields = config["network"] | config["in_training"]
     known = models.fields_of(models.NETWORKS[fields["name"]].cls)
-    given = {"dtype": dtype, "axis_name": steps.AXIS}
+    given = {"dtype": dtype, "axis_name": steps.AXIS, "remat": config["remat"]}
     fields |= {name: x for name, x in given.items() if name in known}
     return models.make(**fields)
 

@@ -14,7 +14,6 @@ import tqdm
 from clu import parameter_overview
 
 from jaxsr import optim, weights
-from jaxsr.data import patches
 from jaxsr.evaluation import figures
 from jaxsr.training import (
     checkpoint,
@@ -45,6 +44,7 @@ def train(
     origin: dict | None = None,
     verbose: bool = False,
     in_study: bool = False,
+    profile: int = 0,
 ) -> None:
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
@@ -58,6 +58,7 @@ def train(
         origin: further entries of the model's card, such as the command and the commit.
         verbose: print every parameter's shape, mean and deviation.
         in_study: as in `setup.set_up`.
+        profile: updates to trace into workdir/profile, for TensorBoard and Perfetto.
 
     Raises:
         ValueError: for a wrong setting, or a workdir of another run.
@@ -76,7 +77,7 @@ def train(
             loop = Loop(run, workdir, origin or {}, lambda: interrupt.number)
             loop.describe(verbose)
             try:
-                stop = loop.go()
+                stop = loop.go(profile)
             finally:
                 checkpoint.close(loop.manager)
         loop.end(stop)
@@ -145,10 +146,10 @@ class Loop:
             f"{run.total} updates, {self.step} of them done."
         )
 
-    def go(self) -> int:
+    def go(self, profile: int = 0) -> int:
         """Updates until the end, a signal, or a loss that is not finite.
 
-        Returns the signal's number, or 0.
+        Returns the signal's number, or 0. `profile` is as in `train`.
         """
         run = self.run
         inputs = run.feed.inputs(self.step, run.total - self.step)
@@ -168,10 +169,11 @@ class Loop:
                 return stop
         if self.step < run.total:
             process.say("Compiling the update; the first can take a minute.")
-        with self.bar:
+        with self.bar, process.Profile(self.workdir / "profile", profile) as traced:
             while self.step < run.total:
                 count = min(run.each - self.step % run.each, run.total - self.step)
-                batches = put(run, itertools.islice(inputs, count))
+                traced.before(count, self.state)
+                batches = run.put(itertools.islice(inputs, count))
                 self.state, metrics = run.update(self.state, data, batches)
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
@@ -188,9 +190,8 @@ class Loop:
                 if stop or late or due:
                     self._read(pending)
                     pending = None
-                    self._keep(
-                        scores
-                    )  # first: killed in between, the run does it again
+                    # First: killed in between, the run does it again.
+                    self._keep(scores)
                     self._save(scores)
                     saved_at = time.monotonic()
                 if stop:
@@ -387,11 +388,3 @@ class Loop:
         )
         variables = jax.device_get(steps.variables_of(self.state))
         return weights.Model(run.net, variables, card)
-
-
-def put(run: setup.Setup, inputs):
-    """The inputs of several updates, stacked and spread over the devices."""
-    return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(run.sharded, x),
-        patches.stack(inputs),
-    )

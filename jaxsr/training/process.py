@@ -106,3 +106,46 @@ def say(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Profile:
+    """A trace of some updates of a run, without the first dispatch, which compiles.
+
+    Args:
+        folder: of the trace.
+        updates: how many to trace; 0 for none.
+    """
+
+    def __init__(self, folder: pathlib.Path, updates: int):
+        self.folder, self.left = folder, updates
+        self.compiled = self.tracing = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stop()
+
+    def before(self, count: int, state) -> None:
+        """Starts or stops the trace before a dispatch of `count` updates.
+
+        Args:
+            count: of the next dispatch.
+            state: what the last one returns.
+        """
+        if self.left > 0 and self.compiled and not self.tracing:
+            jax.block_until_ready(state)
+            jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
+            self.tracing = True
+        elif self.tracing and self.left <= 0:
+            jax.block_until_ready(state)
+            self._stop()
+        if self.tracing:
+            self.left -= count
+        self.compiled = True
+
+    def _stop(self) -> None:
+        if self.tracing:
+            jax.profiler.stop_trace()
+            self.tracing = False
+            say(f"Wrote a trace to {self.folder}.")

@@ -1,7 +1,7 @@
 """Makes the parts of a run from its config, without using the work directory."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr import checks, image, models, weights
@@ -54,6 +55,13 @@ class Setup(NamedTuple):
             self.variables, self.tx, ema=ema, adversary=self.adversary
         )
 
+    def put(self, inputs: Iterable) -> dict:
+        """The inputs of several updates, stacked and spread over the devices."""
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(self.sharded, x),
+            patches.stack(inputs),
+        )
+
 
 def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup:
     """The parts of a run.
@@ -91,7 +99,9 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     # Batches of different sizes cannot be stacked.
     mixed = net.input == "low" and len(scales) > 1
     one = mixed or jax.default_backend() == "cpu"
-    update, replicated, sharded = make_update(factories.make_step(config, tx), feed.cut)
+    update, replicated, sharded = make_update(
+        factories.make_step(config, tx), feed.cut, parallel=config["parallel"]
+    )
     variables, adversary = _initial(config, net, plan, fresh)
     return Setup(
         config=config,
@@ -176,7 +186,11 @@ def first_variables(
 
 
 def make_update(
-    train_step: Callable, cut: Callable, *, devices: list[jax.Device] | None = None
+    train_step: Callable,
+    cut: Callable,
+    *,
+    parallel: str = "shard_map",
+    devices: list[jax.Device] | None = None,
 ) -> tuple[Callable, NamedSharding, NamedSharding]:
     """The compiled (state, data, inputs) -> (state, metrics) over all devices.
 
@@ -187,7 +201,11 @@ def make_update(
     Args:
         train_step: (state, batch) -> (state, metrics).
         cut: (data, input) -> batch, as a `patches.Feed` has it.
+        parallel: "shard_map", or "pmap", which compute the same.
         devices: by default all, those of other processes too.
+
+    Raises:
+        ValueError: for "pmap" where this version of JAX has none.
     """
     devices = devices or jax.devices()
     mesh = jax.make_mesh(
@@ -198,18 +216,51 @@ def make_update(
     )
     whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
     single = jax.default_backend() == "cpu"
-    update = jax.shard_map(
-        steps.make_train_steps(train_step, cut, single=single),
-        mesh=mesh,
-        in_specs=(whole, whole, spread),
-        out_specs=whole,
-        check_vma=False,  # else the gradients are summed before the step averages them
+    train_steps = steps.make_train_steps(train_step, cut, single=single)
+    if parallel == "pmap":
+        update = _pmapped(train_steps, mesh)
+    else:
+        mapped = jax.shard_map(
+            train_steps,
+            mesh=mesh,
+            in_specs=(whole, whole, spread),
+            out_specs=whole,
+            check_vma=False,  # else gradients are summed before the step averages them
+        )
+        update = jax.jit(mapped, donate_argnums=0)
+    return update, NamedSharding(mesh, whole), NamedSharding(mesh, spread)
+
+
+def _pmapped(train_steps: Callable, mesh: jax.sharding.Mesh) -> Callable:
+    """`make_update`'s function by jax.pmap, which takes the arrays of this process."""
+    if not hasattr(jax, "pmap"):
+        raise ValueError(
+            f"parallel='pmap' needs jax.pmap, which jax {jax.__version__} lacks. Set "
+            "parallel='shard_map'."
+        )
+    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
+    mapped = jax.pmap(
+        train_steps,
+        axis_name=steps.AXIS,
+        in_axes=(None, None, 1),
+        out_axes=None,
+        devices=mesh.devices.tolist(),
+        donate_argnums=0,
     )
-    return (
-        jax.jit(update, donate_argnums=0),
-        NamedSharding(mesh, whole),
-        NamedSharding(mesh, spread),
-    )
+    count = len(mesh.local_devices)
+
+    def split(x):
+        return x.reshape(x.shape[0], count, -1, *x.shape[2:])
+
+    def update(state, data, inputs):
+        state, data, inputs = (
+            multihost_utils.global_array_to_host_local_array(tree, mesh, spec)
+            for tree, spec in ((state, whole), (data, whole), (inputs, spread))
+        )
+        outputs = mapped(state, data, jax.tree.map(split, inputs))
+        return multihost_utils.host_local_array_to_global_array(outputs, mesh, whole)
+
+    return update
 
 
 def open_data(
