@@ -23,19 +23,52 @@ def make_jaxsr(model: str) -> Callable:
 
 
 def make_network(model: str):
-    """VDSR's convolutions in PyTorch, with the weights of a model file."""
+    """VDSR's, FSRCNN's or ESPCN's layers in PyTorch, with the weights of a model file.
+
+    Borders are padded with zeros, also where jaxsr repeats them.
+    """
+    import json
+
     import safetensors.torch
     import torch
 
+    with safetensors.safe_open(model, "pt") as file:
+        card = json.loads(file.metadata()["jaxsr"])
     tensors = safetensors.torch.load_file(model)
-    inner = [f"params/conv_{i}" for i in range(len(tensors) // 2 - 1)]
-    layers = []
-    for name in [*inner, "params/conv_out"]:
-        kernel, bias = tensors[f"{name}/kernel"], tensors[f"{name}/bias"]
-        conv = torch.nn.Conv2d(*kernel.shape[2:], 3, padding=1)
-        conv.weight.data, conv.bias.data = kernel.permute(3, 2, 0, 1), bias
-        layers += [conv, torch.nn.ReLU(inplace=True)]
-    net = torch.nn.Sequential(*layers[:-1]).to(memory_format=torch.channels_last)
+
+    def conv(name):
+        kernel, bias = (tensors[f"params/{name}/{part}"] for part in ("kernel", "bias"))
+        layer = torch.nn.Conv2d(*kernel.shape[2:], kernel.shape[0], padding="same")
+        layer.weight.data, layer.bias.data = kernel.permute(3, 2, 0, 1), bias
+        return layer
+
+    def prelu(name):
+        slope = tensors[f"params/prelu_{name}/slope"]
+        layer = torch.nn.PReLU(len(slope))
+        layer.weight.data = slope
+        return layer
+
+    def vdsr():
+        for i in range(len(tensors) // 2 - 1):
+            yield from (conv(f"conv_{i}"), torch.nn.ReLU(inplace=True))
+        yield conv("conv_out")
+
+    def espcn():
+        for name in ("conv_0", "conv_1"):
+            yield from (conv(name), torch.nn.Tanh())
+        yield from (conv("conv_out"), torch.nn.PixelShuffle(2))
+
+    def fsrcnn():
+        for name in ("extract", "shrink", *(f"map_{i}" for i in range(4)), "expand"):
+            yield from (conv(name), prelu(name))
+        kernel = tensors["params/deconv/kernel"]
+        layer = torch.nn.ConvTranspose2d(*kernel.shape[2:], 9, 2, 4, 1)
+        layer.weight.data = kernel.permute(2, 3, 0, 1)
+        layer.bias.data = tensors["params/deconv/bias"]
+        yield layer
+
+    layers = {"vdsr": vdsr, "espcn": espcn, "fsrcnn": fsrcnn}[card["network"]]()
+    net = torch.nn.Sequential(*layers).to(memory_format=torch.channels_last)
     return net.eval().requires_grad_(False)
 
 
@@ -46,37 +79,48 @@ def make_pytorch(model: str, *, tiled: bool) -> Callable:
     import torch
 
     net = make_network(model)
-    halo = (len(net) + 1) // 2
+    low = any(
+        isinstance(x, torch.nn.PixelShuffle | torch.nn.ConvTranspose2d) for x in net
+    )
+    factor = 2 if low else 1
+    tile, halo = TILE // factor, 10 if low else (len(net) + 1) // 2
+
+    def run(x):
+        return net(x) if low else x + net(x)
 
     def windows(length):
         """(start, begin, end): the tile from `start` is kept in [begin, end)."""
         begin = 0
         while begin < length:
-            start = max(min(begin - halo, length - TILE), 0)
-            end = length if start + TILE >= length else start + TILE - halo
+            start = max(min(begin - halo, length - tile), 0)
+            end = length if start + tile >= length else start + tile - halo
             yield start, begin, end
             begin = end
 
     def restore(y):
         if not tiled:
-            return y + net(y)
-        sr = torch.empty_like(y)
-        for top, row, row_end in windows(y.shape[2]):
-            for left, column, column_end in windows(y.shape[3]):
-                x = y[:, :, top : top + TILE, left : left + TILE]
-                rows = slice(row - top, row_end - top)
-                columns = slice(column - left, column_end - left)
-                sr[:, :, row:row_end, column:column_end] = (x + net(x))[
-                    :, :, rows, columns
+            return run(y)
+        height, width = (factor * side for side in y.shape[2:])
+        sr = torch.empty(1, 1, height, width)
+        for top, *rows in windows(y.shape[2]):
+            for left, *columns in windows(y.shape[3]):
+                x = run(y[:, :, top : top + tile, left : left + tile])
+                to = [slice(factor * a, factor * b) for a, b in (rows, columns)]
+                kept = [
+                    slice(factor * (a - start), factor * (b - start))
+                    for start, (a, b) in ((top, rows), (left, columns))
                 ]
+                sr[:, :, to[0], to[1]] = x[:, :, kept[0], kept[1]]
         return sr
 
     def enlarge(source, target):
         picture = PIL.Image.open(source).convert("YCbCr")
         size = 2 * picture.width, 2 * picture.height
-        y, cb, cr = picture.resize(size, PIL.Image.Resampling.BICUBIC).split()
-        y = torch.from_numpy(np.asarray(y, np.float32) / 255)[None, None]
-        y = restore(y).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        large = picture.resize(size, PIL.Image.Resampling.BICUBIC)
+        _, cb, cr = large.split()
+        y = np.asarray((picture if low else large).getchannel(0), np.float32) / 255
+        y = restore(torch.from_numpy(y)[None, None])
+        y = y.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         y = PIL.Image.fromarray(y[0, 0].numpy())
         picture = PIL.Image.merge("YCbCr", [y, cb, cr]).convert("RGB")
         picture.save(target, quality=95)
