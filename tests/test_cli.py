@@ -467,6 +467,29 @@ def test_models_needs_no_jax_and_no_reader_to_its_end():
         assert run.stderr.read() == b"" and run.wait(60) == 0
 
 
+def test_standard_input_and_output_take_the_place_of_files(tmp_path, photo):
+    source, expected = tmp_path / "a.jpg", tmp_path / "b.webp"
+    PIL.Image.fromarray(photo[:40, :50]).save(source)
+    options = ["--model", "fsrcnn_x2", "--format", "webp"]
+    assert cli.main(["upscale", str(source), "-o", str(expected), *options]) == 0
+    command = [sys.executable, "-m", "jaxsr.cli", "upscale", "-", "-o", "-", *options]
+    out = subprocess.run(command, input=source.read_bytes(), capture_output=True)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout == expected.read_bytes()
+    assert b"1 upscaled" in out.stderr
+    out = subprocess.run(command, input=b"no image", capture_output=True)
+    assert (out.returncode, out.stdout) == (1, b"") and b"standard input" in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [(["-"], "standard input needs an output"), (["-", "a.png", "-o", "b"], "got 2")],
+)
+def test_pipes_that_cannot_be_are_refused(args, message, capsys):
+    assert cli.main(["upscale", *args]) == 1
+    assert message in capsys.readouterr().err
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as left:
         cli.main(["--version"])

@@ -496,7 +496,7 @@ def test_folders_take_what_is_an_image_and_name_what_cannot_be_read(tmp_path, ca
     assert [p.stem for p in summary.done] == [f"{n}_x2" for n in "abcdefghi"]
     reasons = {failure.source.name: failure.reason for failure in summary.failed}
     assert set(reasons) == {"j.HEIC", "k.dng", "l.jxl"}
-    assert "pip install pillow-heif" in reasons["j.HEIC"]
+    assert "pip install 'jaxsr[heif]'" in reasons["j.HEIC"]
     assert "Convert it to TIFF or PNG" in reasons["k.dng"]
 
 

@@ -1,9 +1,13 @@
 """jaxsr upscale: upscales photographs, and folders of them."""
 
 import argparse
+import contextlib
 import functools
+import pathlib
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from jaxsr.cli import options
 
@@ -15,13 +19,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "input",
         type=options.path,
         nargs="+",
-        help="image files, folders and patterns like 'a/**/*.jpg'",
+        help="image files, folders and patterns like 'a/**/*.jpg'; - is standard input",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=options.path,
-        help="a folder, or a file for a single input",
+        help="a folder, or a file for a single input; - is standard output",
     )
     add_settings(parser)
     options.add_existing(parser)
@@ -107,11 +111,44 @@ def work(args: argparse.Namespace) -> Callable:
 
 def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
-    summary = work(args)(
-        args.input, args.output, existing=args.existing, dry_run=args.dry_run
-    )
+    with _piped(args) as (inputs, output):
+        summary = work(args)(
+            inputs, output, existing=args.existing, dry_run=args.dry_run
+        )
     counts = [f"{len(summary.done)} {'to upscale' if args.dry_run else 'upscaled'}"]
     counts += [f"{len(summary.skipped)} skipped"] * bool(summary.skipped)
     counts += [f"{len(summary.failed)} failed"]
-    print(f"{', '.join(counts)}, in {time.monotonic() - started:.1f} s.")
+    print(
+        f"{', '.join(counts)}, in {time.monotonic() - started:.1f} s.",
+        file=sys.stderr if args.output == PIPE else sys.stdout,
+    )
     return 1 if summary.failed else 0
+
+
+PIPE = "-"  # standard input or output
+
+
+@contextlib.contextmanager
+def _piped(args: argparse.Namespace) -> Iterator[tuple[list[str], str | None]]:
+    """The inputs and the output, files in a temporary folder in place of `PIPE`.
+
+    What is written to that output goes to standard output at the end.
+    """
+    inputs, output = args.input, args.output
+    if PIPE not in (*inputs, output):
+        yield inputs, output
+        return
+    if len(inputs) > 1:
+        raise ValueError(f"- goes with a single input; got {len(inputs)}.")
+    if output is None:
+        raise ValueError("standard input needs an output: -o FILE, or -o - for a pipe.")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        if inputs == [PIPE]:
+            source = folder / "standard input"
+            source.write_bytes(sys.stdin.buffer.read())
+            inputs = [str(source)]
+        made = folder / f"output.{args.format}"
+        yield inputs, str(made) if output == PIPE else output
+        if output == PIPE and made.exists():
+            sys.stdout.buffer.write(made.read_bytes())

@@ -61,7 +61,7 @@ def open_image(file: str | os.PathLike | BinaryIO) -> PIL.Image.Image:
             picture = PIL.Image.open(file)
     except PIL.UnidentifiedImageError as error:
         if suffix in HEIF:
-            reason = "HEIC needs another package: pip install pillow-heif"
+            reason = "HEIC needs another package: pip install 'jaxsr[heif]'"
             raise ValueError(reason) from error
         raise
     if _ppm_levels(picture) == 65535 and picture.mode == "RGB":  # reduced to 8 bits
