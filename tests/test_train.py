@@ -239,7 +239,7 @@ def test_a_run_under_pmap_is_traced_resumed_and_ends_as_one_under_shard_map(
     assert "32 of them done" in second.stdout and "Wrote a trace" in second.stdout
     [trace] = tmp_path.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
-    assert any("train_one" in event.get("name", "") for event in events)
+    assert any("fusion" in event.get("name", "") for event in events)
     assert list(trace.parent.glob("*.xplane.pb"))  # what TensorBoard reads
     workdir, _ = whole
     for (name, a), (_, b) in zip(

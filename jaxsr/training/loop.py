@@ -169,12 +169,12 @@ class Loop:
                 return stop
         if self.step < run.total:
             process.say("Compiling the update; the first can take a minute.")
-        with self.bar, process.Profile(self.workdir / "profile", profile) as traced:
+        folder = self.workdir / "profile"
+        with self.bar, process.Profile(run.update, folder, profile) as update:
             while self.step < run.total:
                 count = min(run.each - self.step % run.each, run.total - self.step)
-                traced.before(count, self.state)
                 batches = run.put(itertools.islice(inputs, count))
-                self.state, metrics = run.update(self.state, data, batches)
+                self.state, metrics = update(self.state, data, batches)
                 self.step += count
                 # The numbers of the last dispatch are read while this one computes.
                 self._read(pending)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import signal
 import sys
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -109,15 +110,16 @@ def say(text: str) -> None:
 
 
 class Profile:
-    """A trace of some updates of a run, without the first dispatch, which compiles.
+    """A compiled update that traces some of its calls, but for the first.
 
     Args:
+        update: (state, data, inputs) -> outputs, for inputs with an axis of updates.
         folder: of the trace.
         updates: how many to trace; 0 for none.
     """
 
-    def __init__(self, folder: pathlib.Path, updates: int):
-        self.folder, self.left = folder, updates
+    def __init__(self, update: Callable, folder: pathlib.Path, updates: int):
+        self.update, self.folder, self.left = update, folder, updates
         self.compiled = self.tracing = False
 
     def __enter__(self):
@@ -126,23 +128,19 @@ class Profile:
     def __exit__(self, *error) -> None:
         self._stop()
 
-    def before(self, count: int, state) -> None:
-        """Starts or stops the trace before a dispatch of `count` updates.
-
-        Args:
-            count: of the next dispatch.
-            state: what the last one returns.
-        """
+    def __call__(self, state, data, inputs):
         if self.left > 0 and self.compiled and not self.tracing:
             jax.block_until_ready(state)
             jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
             self.tracing = True
-        elif self.tracing and self.left <= 0:
-            jax.block_until_ready(state)
-            self._stop()
-        if self.tracing:
-            self.left -= count
+        outputs = self.update(state, data, inputs)
         self.compiled = True
+        if self.tracing:
+            self.left -= len(jax.tree.leaves(inputs)[0])
+            if self.left <= 0:
+                jax.block_until_ready(outputs)
+                self._stop()
+        return outputs
 
     def _stop(self) -> None:
         if self.tracing:
