@@ -120,8 +120,10 @@ def _onnx(model, branch, metadata) -> bytes:
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     spec = _spec(model)
     # jax2onnx has its own versions of Flax's layers, and those do not support free
-    # sizes and float16. It gets the operations that the layers consist of.
-    traced = jax.make_jaxpr(_function(model, branch, metadata["dtype"]))(spec)
+    # sizes and float16. It gets the operations that the layers consist of, without
+    # nested jits, which it cannot read with jax 0.12.
+    with jax.disable_jit():
+        traced = jax.make_jaxpr(_function(model, branch, metadata["dtype"]))(spec)
     proto = jax2onnx.to_onnx(
         jax.extend.core.jaxpr_as_fun(traced),
         [spec],
