@@ -5,14 +5,14 @@ arrays and returns the same kind, so that a source on the host and a step on the
 accelerator use the same definition of each operation.
 """
 
-import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+
+from jaxsr import matrices
 
 Array = np.ndarray | jax.Array
 
@@ -30,72 +30,10 @@ def _namespace(x: Array):
     return jnp if isinstance(x, jax.Array) else np
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
-    """Keys' cubic convolution kernel with a = -0.5."""
-    x = np.abs(x)
-    near = 1.5 * x**3 - 2.5 * x**2 + 1
-    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
-
-
-def _linear(x: np.ndarray) -> np.ndarray:
-    return np.maximum(1 - np.abs(x), 0.0)
-
-
-def _box(x: np.ndarray) -> np.ndarray:
-    return ((x >= -0.5) & (x < 0.5)).astype(np.float64)
-
-
-def _lanczos3(x: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
-
-
 def resized_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """The (height, width) that `resize` gives for a scale: ceil(scale * side)."""
     # The rounding keeps 3 * (1/3 in floating point) from becoming one pixel more.
     return tuple(math.ceil(round(scale * side, 9)) for side in size)
-
-
-@functools.lru_cache(maxsize=256)
-def resize_matrix(
-    length: int, out_length: int, scale: float, method: str = "bicubic"
-) -> scipy.sparse.csr_array:
-    """Weights [out_length, length], float64, that resize an axis as MATLAB's imresize.
-
-    When shrinking, the kernel is stretched by 1 / scale (antialiasing); borders are
-    mirrored; pixel centres are aligned.
-
-    Args:
-        length: pixels along the axis before, >= 1.
-        out_length: pixels after, >= 1.
-        scale: ratio of pixel densities, > 0; out_length / length or close to it.
-        method: a key of `METHODS`.
-    """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {sorted(METHODS)}; got {method!r}.")
-    if length < 1 or out_length < 1 or scale <= 0:
-        raise ValueError(
-            "length, out_length and scale must be positive; "
-            f"got {length}, {out_length} and {scale}."
-        )
-    kernel, width = METHODS[method]
-    # As in MATLAB, nearest is not antialiased.
-    stretch = 1.0 if method == "nearest" else min(scale, 1.0)
-    width /= stretch
-    centre = (np.arange(out_length) + 0.5) / scale - 0.5
-    taps = math.ceil(width) + 2
-    left = np.floor(centre - width / 2).astype(np.int64)
-    index = left[:, None] + np.arange(taps)
-    weights = kernel((centre[:, None] - index) * stretch)
-    weights /= weights.sum(axis=1, keepdims=True)
-    mirrored = index % (2 * length)
-    mirrored = np.where(mirrored < length, mirrored, 2 * length - 1 - mirrored)
-    rows = np.repeat(np.arange(out_length), taps)
-    matrix = scipy.sparse.coo_array(
-        (weights.ravel(), (rows, mirrored.ravel())), shape=(out_length, length)
-    ).tocsr()  # sums the weights of a pixel that is met twice at a border
-    matrix.eliminate_zeros()
-    return matrix
 
 
 def _apply_rows(matrix: scipy.sparse.csr_array, images: Array) -> Array:
@@ -156,8 +94,8 @@ def resize(
         size = tuple(
             resized_size((side,), factor)[0] for side, factor in zip(old, scale)
         )
-    rows = resize_matrix(old[0], size[0], scale[0], method)
-    columns = resize_matrix(old[1], size[1], scale[1], method)
+    rows = matrices.resize(old[0], size[0], scale[0], method)
+    columns = matrices.resize(old[1], size[1], scale[1], method)
     # MATLAB goes through the axis of the smaller scale first; the order matters only
     # for speed, since the two commute.
     if scale[0] <= scale[1]:
@@ -170,23 +108,18 @@ def gaussian_blur(images: Array, sigma: float) -> Array:
 
     The kernel ends at 3 sigma and sums to one.
     """
-    if sigma <= 0:
-        raise ValueError(f"sigma must be positive; got {sigma}.")
-    radius = math.ceil(3 * sigma)
-    offsets = np.arange(-radius, radius + 1)
-    taps = np.exp(-(offsets**2) / (2 * sigma**2))
-    taps /= taps.sum()
+    rows, columns = (matrices.blur(side, sigma) for side in images.shape[-3:-1])
+    return _apply_columns(columns, _apply_rows(rows, images))
 
-    def matrix(length):
-        index = (np.arange(length)[:, None] + offsets) % (2 * length)
-        index = np.where(index < length, index, 2 * length - 1 - index)
-        rows = np.repeat(np.arange(length), len(taps))
-        return scipy.sparse.coo_array(
-            (np.tile(taps, length), (rows, index.ravel())), shape=(length, length)
-        ).tocsr()
 
-    height, width = images.shape[-3:-1]
-    return _apply_columns(matrix(width), _apply_rows(matrix(height), images))
+def degrade_matrix(
+    length: int, scale: float, blur: float = 0.0
+) -> scipy.sparse.csr_array:
+    """Weights [length / scale, length], float64: `degrade` along one axis."""
+    if blur:
+        return matrices.blur(length, blur)[scale // 2 :: scale]
+    [out] = resized_size((length,), 1 / scale)
+    return matrices.resize(length, out, out / length)
 
 
 def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
@@ -212,10 +145,8 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
             f"height and width must be multiples of scale={scale}; got "
             f"{height}x{width}. Use image.modcrop first."
         )
-    if blur:
-        every = slice(scale // 2, None, scale)
-        return gaussian_blur(hr, blur)[..., every, every, :]
-    return resize(hr, 1 / scale, size=(height // scale, width // scale))
+    rows, columns = (degrade_matrix(side, scale, blur) for side in (height, width))
+    return _apply_columns(columns, _apply_rows(rows, hr))
 
 
 def enlarge(lr: Array, scale: int) -> Array:
@@ -254,6 +185,14 @@ YCBCR_MATRIX = np.array(
 YCBCR_MATRIX /= 255
 YCBCR_OFFSET = np.array([16, 128, 128]) / 255
 RGB_MATRIX = np.linalg.inv(YCBCR_MATRIX)
+# floor((WHOLE[0] @ rgb + WHOLE[1]) / WHOLE[2]) is YCbCr of rgb in 0..255, rounded.
+WHOLE = (
+    np.array(
+        [[65481, 128553, 24966], [-37797, -74203, 112000], [112000, -93786, -18214]]
+    ),
+    255_000 * np.array([16, 128, 128]) + 127_500,
+    255_000,
+)
 
 
 def _mix(images: Array, matrix: np.ndarray) -> Array:
@@ -290,9 +229,19 @@ def luma(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
     Networks of one channel are trained and measured on it. A gray image is used as it
     is, over the full range (Set14's bridge).
     """
-    if pixels.shape[-1] == 1:
-        return from_uint(pixels, dtype)
-    return quantise(rgb_to_y(from_uint(pixels, np.float64))).astype(dtype)
+    gray = pixels.shape[-1] == 1
+    return from_uint(pixels if gray else rounded_ycbcr(pixels, 1), dtype)
+
+
+def rounded_ycbcr(rgb: np.ndarray, channels: int = 3) -> np.ndarray:
+    """The first uint8 channels [..., channels] of YCbCr of uint8 rgb [..., 3].
+
+    Halves are rounded up, as `WHOLE` has it: the sums are of whole numbers, so that
+    every machine and library finds the same.
+    """
+    matrix, offset, divisor = WHOLE
+    sums = rgb.astype(np.float64) @ matrix[:channels].T + offset[:channels]
+    return (sums / divisor).astype(np.uint8)
 
 
 def gray_to_y(gray: Array) -> Array:
@@ -390,11 +339,3 @@ def inverse_symmetry(images: Array, index: int) -> Array:
         raise ValueError(f"index must be from 0 to 7; got {index}.")
     images = _namespace(images).rot90(images, -(index % 4), axes=(-3, -2))
     return images[..., ::-1, :] if index >= 4 else images
-
-
-METHODS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
-    "bicubic": (_cubic, 4.0),
-    "bilinear": (_linear, 2.0),
-    "lanczos3": (_lanczos3, 6.0),
-    "nearest": (_box, 1.0),
-}

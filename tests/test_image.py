@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import GOLDEN, open_set
 
-from jaxsr import image
+from jaxsr import image, matrices
 from jaxsr.files import depth
 
 
@@ -57,7 +57,7 @@ def test_bicubic_psnr_of_every_image_is_the_reference_value(name):
         assert_bicubic_psnr(source.read(i), expected[stem])
 
 
-@pytest.mark.parametrize("method", sorted(image.METHODS))
+@pytest.mark.parametrize("method", sorted(matrices.METHODS))
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (40, 5)])
 def test_resize_keeps_a_constant_image(method, size):
     x = np.full((9, 11, 2), 0.25)
@@ -127,6 +127,24 @@ def test_luma_is_rounded_and_takes_gray_as_it_is():
     np.testing.assert_allclose(image.luma(pixels)[0, :, 0] * 255, [81, 41], rtol=1e-6)
     gray = np.array([[[0], [255]]], np.uint8)
     np.testing.assert_array_equal(image.luma(gray)[0, :, 0], [0, 1])
+
+
+def test_halves_of_ycbcr_are_rounded_up_whatever_the_order_of_the_sums():
+    pixels = np.array([[0, 204, 68], [58, 18, 128], [132, 102, 247]], np.uint8)
+    np.testing.assert_array_equal(image.rounded_ycbcr(pixels, 1)[:, 0], [126, 53, 126])
+    pixels = np.random.default_rng(0).integers(256, size=(9, 99, 3), dtype=np.uint8)
+    exact = image.rgb_to_ycbcr(image.from_uint(pixels, np.float64)) * 255
+    error = image.rounded_ycbcr(pixels) - exact
+    assert error.min() > -0.5 - 1e-9 and error.max() < 0.5 + 1e-9
+
+
+def test_a_band_is_its_matrix():
+    for matrix in (matrices.resize(17, 7, 7 / 17), matrices.blur(9, 1.5)):
+        columns, weights = matrices.band(matrix)
+        dense = np.zeros(matrix.shape)
+        np.add.at(dense, (np.arange(len(columns))[:, None], columns), weights)
+        np.testing.assert_allclose(dense, matrix.toarray(), atol=1e-7)
+        assert weights.shape[1] == np.count_nonzero(matrix.toarray(), axis=1).max()
 
 
 def test_ycbcr_round_trip_and_y_alone():

@@ -4,7 +4,7 @@ import pytest
 from test_tiling import Shuffle, init_variables, make_vdsr
 from test_upscale import make_model, make_pixels
 
-from jaxsr import image
+from jaxsr import image, matrices
 from jaxsr.inference import program, tiling, upscale
 
 
@@ -66,7 +66,7 @@ def test_cuts_keep_each_output_pixel_once_and_hold_what_it_is_made_of(
     kept = np.concatenate([np.arange(new)[cut.kept] for cut in cuts])
     np.testing.assert_array_equal(kept, np.arange(new))
     assert len({cut.window.stop - cut.window.start for cut in cuts}) == 1
-    bicubic = image.resize_matrix(length, new, new / length)
+    bicubic = matrices.resize(length, new, new / length)
     for cut in cuts:
         assert 0 <= cut.window.start < cut.window.stop <= length
         for row in range(cut.kept.start, cut.kept.stop):

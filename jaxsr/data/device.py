@@ -12,6 +12,7 @@ takes enlarged images. Y at scales 2, 3 and 4 takes 2.7 bytes per true pixel, a
 fractional scale 4 bytes more.
 """
 
+import logging
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxsr import image
+from jaxsr import image, matrices
 from jaxsr.data import pairs, patches, sources
 
 MARGIN = 2  # low-resolution pixels on each side that bicubic enlarging uses
@@ -73,22 +74,31 @@ def make_feed(
     in_8_bits = (color == "rgb" or source.low is not None) and not any(
         scale % 1 for scale in scales
     )
-    true, low = [], []  # low[i * len(scales) + k] is of image i at scales[k]
+    true, low = [], []  # low[i * len(scales) + k] is of true[i] at scales[k]
+    bad, place = {}, np.zeros(len(source.names), np.int32)  # image -> index in `true`
     for i, name in enumerate(source.names):
-        pixels = source.read(i)
+        try:
+            pixels = source.read(i)
+            given = [sources.read_low(source, i, scale) for scale in scales]
+        except ValueError as error:
+            bad[i] = str(error)
+            logging.warning("Skipped: %s", error)
+            continue
+        place[i] = len(true)
         true.append(pairs.true_pixels(pixels, color))
-        for scale in scales:
-            hr = pairs.cropped(true[i], scale)
-            if source.low:
-                x = pairs.given(sources.read_low(source, i, scale), pixels, color)
-            else:
+        for scale, x in zip(scales, given):
+            hr = pairs.cropped(true[-1], scale)
+            if x is None:
                 x = pairs.low_resolution(hr, scale, color=color, blur=blur)
+            else:
+                x = pairs.given(x, pixels, color)
             side, of_input = plan.sides[scale], x if input == "low" else hr
             if min(of_input.shape[:2]) < side:
-                raise ValueError(patches.too_small(name, of_input, side))
+                raise ValueError(patches.too_small(name, of_input.shape, side))
             if scale % 1:
                 x = image.resize(x, size=hr.shape[:2])
             low.append(image.to_uint(x) if in_8_bits else x)
+    place = place[patches.stand_ins(len(place), bad)]
 
     def cut(data, rows):
         true, low = data
@@ -112,11 +122,12 @@ def make_feed(
 
     def inputs(step, count):
         for i in range(step, step + count):
-            rows = patches.shard(plan.rows(seed, i), shard)
+            rows = patches.shard(plan.rows(seed, i), shard).copy()
+            rows[:, patches.IMAGE] = place[rows[:, patches.IMAGE]]
             scale = scales[rows[0, patches.SCALE]]
             yield Rows(rows, plan.sides[scale], scale if input == "low" else 1)
 
-    return patches.Feed((_pack(true), _pack(low)), cut, inputs)
+    return patches.Feed((_pack(true), _pack(low)), cut, inputs, bad)
 
 
 def _pack(images: list[np.ndarray]) -> Pixels:
@@ -181,7 +192,7 @@ def _weights(scales: tuple[int, ...], side: int) -> np.ndarray:
     taps = max((side + scale - 2) // scale for scale in scales) + 1 + 2 * MARGIN
     weights = np.zeros((len(scales), max(scales), side, taps), np.float32)
     for k, scale in enumerate(scales):
-        whole = image.resize_matrix(taps, taps * scale, float(scale)).toarray()
+        whole = matrices.resize(taps, taps * scale, float(scale)).toarray()
         for phase in range(scale):
             weights[k, phase] = whole[MARGIN * scale + phase :][:side]
     return weights

@@ -3,9 +3,11 @@
 Training and evaluation both use this definition of degradation.
 """
 
+import functools
+
 import numpy as np
 
-from jaxsr import image
+from jaxsr import image, matrices
 
 
 def make_pair(
@@ -50,6 +52,12 @@ def check_input(input: str) -> None:
         raise ValueError(f"input must be 'interpolated' or 'low'; got {input!r}.")
 
 
+def input_size(size: tuple[int, int], scale: float, input: str) -> tuple[int, int]:
+    """(height, width) of x of `make_pair`, for that of the true image."""
+    unit = scale if input == "low" else 1
+    return tuple(image.cropped_side(side, scale) // unit for side in size)
+
+
 def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
     """uint8 [H', W', C]: the true image of `make_pair` in a color, not yet cropped."""
     channels = image.channels(color)
@@ -57,11 +65,11 @@ def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
     if color == "rgb":
         return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
     if color == "y":
-        return pixels if gray else image.to_uint(image.luma(pixels))
+        return pixels if gray else image.rounded_ycbcr(pixels, 1)
     if gray:
         ycbcr = image.with_neutral_chroma(image.luma(pixels))
         return image.to_uint(ycbcr, 8 * pixels.itemsize)
-    return image.to_uint(image.rgb_to_ycbcr(image.from_uint(pixels, np.float64)))
+    return image.rounded_ycbcr(pixels)
 
 
 def cropped(pixels: np.ndarray, scale: float) -> np.ndarray:
@@ -88,9 +96,38 @@ def given(low: np.ndarray, pixels: np.ndarray, color: str) -> np.ndarray:
         pixels: the true image, uint8 [H, W, 1 or 3].
         color: as in `make_pair`.
     """
+    check_given(low, pixels)
+    return image.from_uint(true_pixels(low, color))
+
+
+def check_given(low: np.ndarray, pixels: np.ndarray) -> None:
+    """Raises a ValueError unless both are in colour, or both gray."""
     if low.shape[2] != pixels.shape[2]:
         raise ValueError(
             f"a low-resolution image has {low.shape[2]} channels and its true image "
             f"{pixels.shape[2]}. Save both in colour, or both in gray."
         )
-    return image.from_uint(true_pixels(low, color))
+
+
+@functools.lru_cache(maxsize=1024)
+def bands(
+    length: int, scale: float, input: str, blur: float, own: bool
+) -> tuple[np.ndarray, ...]:
+    """How `make_pair` makes one axis of x: its length, columns and weights, ...
+
+    The length is that before the first of one or two `matrices.band`, of which the
+    first reduces the axis and the other enlarges it again.
+
+    Args:
+        length: of the axis of the true image.
+        scale, input, blur: as in `make_pair`.
+        own: whether the low-resolution image is that of a file.
+    """
+    used = image.cropped_side(length, scale)
+    reduce = image.degrade_matrix(used, scale, blur)
+    low = reduce.shape[0]
+    found = [] if own else [reduce]
+    if input == "interpolated":
+        found.append(matrices.resize(low, used, used / low))
+    first = np.int64(low if own else used)
+    return (first, *(x for matrix in found for x in matrices.band(matrix)))

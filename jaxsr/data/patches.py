@@ -7,7 +7,7 @@ sizes are not known beforehand.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +34,7 @@ class Feed(NamedTuple):
     data: Any  # arrays available to every update; () for none
     cut: Callable[[Any, Any], dict]  # (data, input) -> {"lr", "hr"}, pure, for jit
     inputs: Callable[[int, int], Iterator]  # (step, count): yields that of each update
+    left_out: Mapping[int, str]  # image -> why it was found to be bad, so far
 
 
 def grid_plan(
@@ -215,9 +216,40 @@ def shard(rows: np.ndarray, shard: tuple[int, int]) -> np.ndarray:
     return rows[index * each : (index + 1) * each]
 
 
-def too_small(name: str, x: np.ndarray, patch: int) -> str:
-    """The message for an image whose input x [h, w, C] is smaller than a patch."""
+def stand_ins(count: int, bad: Container[int]) -> np.ndarray:
+    """int [count]: the image that is taken in the place of each of `count` images.
+
+    That is the image itself; for a bad one the next good one, after the last of all the
+    first.
+
+    Raises:
+        ValueError: if all are bad.
+    """
+    good = np.array([i for i in range(count) if i not in bad], np.int32)
+    if not len(good):
+        raise ValueError(f"none of the {count} images can be read.")
+    return good[np.searchsorted(good, np.arange(count)) % len(good)]
+
+
+def too_small(name: str, size: tuple[int, int], patch: int) -> str:
+    """The message for an image whose input, (height, width), is below a patch's."""
     return (
-        f"{name} has {x.shape[0]}x{x.shape[1]} input pixels; a patch needs "
+        f"{name} has {size[0]}x{size[1]} input pixels; a patch needs "
         f"{patch}x{patch}. Remove the image, or use smaller patches."
     )
+
+
+def _turns() -> np.ndarray:
+    """int64 [8, 6]: where `image.symmetry` takes the pixels of a square from.
+
+    The row of the first pixel, 0 or 1 for the last, and the rows that it goes on by to
+    the pixel below and to that on the right; the same of the column.
+    """
+    places = np.stack(np.mgrid[:2, :2], axis=-1)
+    turned = np.stack([image.symmetry(places, i) for i in range(8)])
+    first = turned[:, 0, 0]
+    steps = [first, turned[:, 1, 0] - first, turned[:, 0, 1] - first]
+    return np.stack(steps, axis=-1).reshape(8, 6)
+
+
+TURNS = _turns()

@@ -148,8 +148,18 @@ def _open_part(name: str, data_dir, low: str) -> sources.Source:
             pixels = image.to_uint(image.resize(image.from_uint(pixels), 0.5))
         return pixels
 
+    @functools.cache
+    def encoded(index):
+        return None if halved[index] else _plain(paths[index])
+
     names = tuple(path.stem for path in paths)
-    return sources.Source(title, names, read, np.array(sizes, np.int32))
+    sizes = np.array(sizes, np.int32)
+    return sources.Source(title, names, read, sizes, encoded=encoded)
+
+
+def _plain(path: pathlib.Path) -> str | None:
+    """The path, where the file is of one of the kinds `reading.PLAIN`."""
+    return str(path) if reading.plain_size(path) else None
 
 
 def _open_folder(folder: pathlib.Path, low: str) -> sources.Source:
@@ -172,6 +182,7 @@ def _open_folder(folder: pathlib.Path, low: str) -> sources.Source:
         tuple(names[i] for i in kept),
         lambda index: reading.read_as_stored(paths[index]),
         np.array([sizes[i] for i in kept], np.int32),
+        encoded=functools.cache(lambda index: _plain(paths[index])),
     )
     bad = {k: reasons[i] for k, i in enumerate(kept) if i in reasons}
     return sources.without(source, bad)

@@ -24,6 +24,9 @@ class Source(NamedTuple):
     left_out: tuple[str, ...] = ()  # why images were skipped
     # Scale -> the low-resolution image of each, for those that bicubic does not make.
     low: "dict[float, Source] | None" = None
+    # index -> the path or bytes of a file of `reading.PLAIN` that holds what `read`
+    # gives, if there is one; need not be whole
+    encoded: Callable[[int], str | bytes | None] = lambda index: None
 
 
 def join(name: str, parts: list[Source]) -> Source:
@@ -32,9 +35,17 @@ def join(name: str, parts: list[Source]) -> Source:
         return parts[0]
     starts = np.cumsum([0] + [len(part.names) for part in parts])
 
-    def read(index):
+    def place(index):
         which = np.searchsorted(starts, index, side="right") - 1
-        return parts[which].read(index - starts[which])
+        return parts[which], index - starts[which]
+
+    def read(index):
+        part, inside = place(index)
+        return part.read(inside)
+
+    def encoded(index):
+        part, inside = place(index)
+        return part.encoded(inside)
 
     sizes = [part.sizes for part in parts]
     return Source(
@@ -43,6 +54,7 @@ def join(name: str, parts: list[Source]) -> Source:
         read=read,
         sizes=None if any(size is None for size in sizes) else np.concatenate(sizes),
         left_out=tuple(reason for part in parts for reason in part.left_out),
+        encoded=encoded,
     )
 
 
@@ -66,6 +78,7 @@ def only(source: Source, kept: Sequence[int]) -> Source:
     return source._replace(
         names=tuple(source.names[i] for i in kept),
         read=lambda index: source.read(kept[index]),
+        encoded=lambda index: source.encoded(kept[index]),
         sizes=None if source.sizes is None else source.sizes[kept],
         low=source.low and {k: only(low, kept) for k, low in source.low.items()},
     )
@@ -101,6 +114,10 @@ def with_reduced(
             return pixels
         return image.to_uint(image.resize(image.from_uint(pixels), factor))
 
+    def encoded(index):
+        whole = factors[index % len(factors)] == 1
+        return source.encoded(index // len(factors)) if whole else None
+
     sizes = source.sizes
     if sizes is not None:
         sizes = [
@@ -110,7 +127,7 @@ def with_reduced(
         ]
         sizes = np.array(sizes, np.int32)
     names = tuple(f"{name}@{factor:g}" for name in source.names for factor in factors)
-    return source._replace(names=names, read=read, sizes=sizes)
+    return source._replace(names=names, read=read, sizes=sizes, encoded=encoded)
 
 
 def digest(source: Source) -> str:

@@ -52,4 +52,9 @@ def open_source(name: str, data_dir) -> sources.Source:
             io.BytesIO(records[index][key]), f"image {index} of {name}"
         )
 
-    return sources.Source(name, tuple(map(str, range(len(records)))), read, sizes=None)
+    def encoded(index):
+        content = records[index][key]
+        return content if reading.plain_size(io.BytesIO(content)) else None
+
+    names = tuple(map(str, range(len(records))))
+    return sources.Source(name, names, read, sizes=None, encoded=encoded)

@@ -135,6 +135,21 @@ def size_of(path: pathlib.Path) -> tuple[int, int]:
             return metadata.upright_size(picture)
 
 
+def plain_size(file: str | os.PathLike | BinaryIO) -> tuple[int, int] | None:
+    """(height, width) by the header of a file of one of the kinds `PLAIN`, else None.
+
+    Decoders of libpng and libjpeg with accurate integers give what `read_as_stored`
+    does, once any alpha is dropped. The file need not be whole.
+    """
+    # Damaged files make decoders raise almost any error.
+    with contextlib.suppress(Exception), open_image(file) as picture:
+        kind = picture.format, picture.mode, _raw_mode(picture)
+        one = getattr(picture, "n_frames", 1) == 1
+        if kind in PLAIN and one and "transparency" not in picture.info:
+            return picture.height, picture.width
+    return None
+
+
 def read_upright(path: pathlib.Path) -> tuple[Photo, list[str]]:
     """The image of a file, upright and simplified, and notes on it.
 
@@ -349,6 +364,13 @@ OTHER_BYTES = {"LA;16B": "RGBA"} | {
 }
 
 
+# The format, the mode and the layout of ordinary files: 8 bits of gray or RGB.
+PLAIN = {
+    ("BMP", "RGB", "BGR"),
+    ("JPEG", "L", "L"),
+    ("JPEG", "RGB", "RGB"),
+    *(("PNG", mode, mode) for mode in ("L", "LA", "RGB", "RGBA")),
+}
 # Formats with a signature, by which files without a suffix are known; and those of
 # which Pillow has no own decoder.
 SIGNED = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")

@@ -24,7 +24,7 @@ def reduced(
     Args:
         pixels: uint8 or uint16 [H, W, C].
         scale: >= 1.
-        method: a key of `image.METHODS`.
+        method: a key of `matrices.METHODS`.
         blur: as in `image.degrade`, for integer scales, instead of the method.
     """
     if blur:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsr import image as images
+from jaxsr import matrices
 from jaxsr.inference import tiling
 
 
@@ -41,7 +42,7 @@ class Form(NamedTuple):
 
 
 class Bands(NamedTuple):
-    """Some rows of a matrix that resizes an axis, see `image.resize_matrix`.
+    """Some rows of a matrix that resizes an axis, see `matrices.resize`.
 
     Attributes:
         columns: [R, taps] int32, the pixels that each row weights, from 0.
@@ -152,7 +153,7 @@ class _Rows:
     """The rows of the matrix that resizes an axis by bicubic, as `Bands`."""
 
     def __init__(self, old: int, new: int):
-        matrix = images.resize_matrix(old, new, new / old)
+        matrix = matrices.resize(old, new, new / old)
         counts = np.diff(matrix.indptr)
         tap = np.arange(counts.max())
         entry = np.minimum(matrix.indptr[:-1, None] + tap, matrix.nnz - 1)
@@ -242,7 +243,7 @@ def enlarged(x: jax.Array, factor: int) -> jax.Array:
     product with its matrix.
     """
     # The middle of five pixels: its output pixels, which no border touches.
-    weights = images.resize_matrix(5, 5 * factor, factor).toarray()
+    weights = matrices.resize(5, 5 * factor, factor).toarray()
     weights = weights[2 * factor : 3 * factor].astype(np.float32)
     for axis in (1, 2):
         length = x.shape[axis]

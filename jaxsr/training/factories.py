@@ -98,10 +98,9 @@ def make_feed(
     if not uses_vgg(config):
         return feed
     vgg19 = features.load_vgg19(config["perceptual"]["weights"] or None)
-    return patches.Feed(
-        (feed.data, vgg19),
-        lambda data, x: feed.cut(data[0], x) | {VGG: data[1]},
-        feed.inputs,
+    return feed._replace(
+        data=(feed.data, vgg19),
+        cut=lambda data, x: feed.cut(data[0], x) | {VGG: data[1]},
     )
 
 

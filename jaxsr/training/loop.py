@@ -210,7 +210,8 @@ class Loop:
                 f"Saved at update {self.step}. Rerun the same command to resume."
             )
             raise SystemExit(128 + stop)
-        left_out = run.source.left_out + run.validation.left_out
+        left_out = run.source.left_out + tuple(run.feed.left_out.values())
+        left_out += run.validation.left_out
         if jax.process_index() == 0:
             args = run.config, self.workdir, run.validation, run.lpips
             left_out += results.finish(*args)
