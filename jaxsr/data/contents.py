@@ -144,7 +144,7 @@ class Contents:
         Raises:
             Exception: the error, where the images are not its cause.
         """
-        met = set(map(int, indices))
+        met, before = set(map(int, indices)), len(self.bad)
         for index in sorted(met - self.bad.keys()):
             try:
                 pixels = self.source.read(index)
@@ -154,7 +154,7 @@ class Contents:
                 continue
             for x in low:
                 pairs.check_given(x, pixels)
-        if met & self.bad.keys():
+        if len(self.bad) > before:
             return
         if met <= self._undecoded:
             raise error

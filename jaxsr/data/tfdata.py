@@ -3,7 +3,7 @@
 A set whose pixels fit into `HELD` bytes is decoded and degraded once, and each batch is
 gathered from them. Of a larger set each patch is read from its file, and only its
 surroundings are degraded. Python makes integers, matrices and copies of unusual files
-alone. The only file beside the TensorBoard writer to import TensorFlow.
+alone. Beside it only the TensorBoard writer and the export to TFLite import TensorFlow.
 """
 
 import functools
@@ -118,19 +118,12 @@ class Pairs:
     """`pairs.make_pair` by TensorFlow, for whole images and for parts of them.
 
     Sums are added in NumPy's order, so that the numbers are the same to the last bit.
+    With `own` the low-resolution images are those of files.
     """
 
-    def __init__(
-        self,
-        scales: tuple[float, ...],
-        *,
-        color: str,
-        input: str,
-        blur: float,
-        own: bool = False,
-    ):
+    def __init__(self, scales, *, color: str, input: str, blur: float, own: bool):
         pairs.check_input(input)
-        self.own = own  # whether the low-resolution images are those of files
+        self.own = own
         self.scales, self.color, self.input, self.blur = scales, color, input, blur
         self.channels = image.channels(color)
         self.units = [scale if input == "low" else 1 for scale in scales]
@@ -260,8 +253,7 @@ def _product(band, x):
     return tf.reshape(out, [size[0], old[1], old[2]])
 
 
-def _swapped(x):
-    return tf.transpose(x, [1, 0, 2])
+_swapped = functools.partial(tf.transpose, perm=[1, 0, 2])
 
 
 def _resized(rows, columns, x):
@@ -291,8 +283,7 @@ def hold(images: contents.Contents, made: Pairs, sides: list[int]) -> Held | Non
     """
     count = len(images.source.names)
     cost = made.channels, made.channels * made.dtype.size
-    found = images.sizes(made.scales, sides, made.input, cost, HELD)
-    if found is None:
+    if not (found := images.sizes(made.scales, sides, made.input, cost, HELD)):
         return None
     sizes, input_sizes = found
     pixels, input_pixels = sizes.prod(axis=-1), input_sizes.prod(axis=-1)
@@ -324,9 +315,10 @@ def hold(images: contents.Contents, made: Pairs, sides: list[int]) -> Held | Non
             parts.append(_flat(made.part(x, axes, (0, 0), size)))
         return _flat(pixels), tf.concat(parts, axis=0)
 
-    filled = contents.resumed(
-        make, 0, count, lambda i, e: images.explain([i], e), tf.errors.OpError
-    )
+    def explain(i, error):
+        images.explain([images.stand_ins[i]], error)
+
+    filled = contents.resumed(make, 0, count, explain, tf.errors.OpError)
     for i, (x, y) in enumerate(filled):
         if i not in images.bad:
             _assign(true, start[i], x)
