@@ -11,6 +11,7 @@ FLOAT32 = (2 - 2**-23) * 2.0**127  # the largest
 EXTRAS = {
     "apache_beam": "beam",
     "av": "video",
+    "flatbuffers": "export",
     "gradio": "page",
     "jax2onnx": "export",
     "onnx": "export",

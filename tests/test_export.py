@@ -171,7 +171,11 @@ def test_wrong_arguments_are_answered(out, options, error, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("package", "suffix", "extra"),
-    [("jax2onnx", ".onnx", "export"), ("tensorflow", ".tflite", "train")],
+    [
+        ("jax2onnx", ".onnx", "export"),
+        ("flatbuffers", ".stablehlo", "export"),
+        ("tensorflow", ".tflite", "train"),
+    ],
 )
 def test_a_missing_package_is_answered_with_its_extra(
     package, suffix, extra, tmp_path, capsys, monkeypatch

@@ -154,6 +154,7 @@ def _use_relu(graph) -> None:
 
 
 def _stablehlo(model, branch, metadata) -> bytes:
+    checks.extra("flatbuffers")  # JAX does not install it
     network = _function(model, branch, metadata["dtype"])
     network.__name__ = json.dumps(metadata)
     platforms = ["cpu", "cuda", "tpu"]
