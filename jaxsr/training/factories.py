@@ -82,8 +82,8 @@ def make_feed(
             from jaxsr.data import tfdata as backend
         except ImportError as error:
             raise ValueError(
-                "data.backend='tfdata' needs TensorFlow: install jaxsr[train], or set "
-                "data.backend='device'."
+                "data.backend='tfdata' needs TensorFlow: pip install 'jaxsr[train]', "
+                "or set data.backend='device'."
             ) from error
     feed = backend.make_feed(
         source,
