@@ -169,6 +169,18 @@ def test_wrong_arguments_are_answered(out, options, error, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_format_lacks_is_answered_in_one_line(tmp_path, capsys):
+    """Lanczos weights depend on the size of the image, which a file leaves free."""
+    net = models.make("lanczos")
+    card = weights.make_card(net, color="y", scales=[2], trained_on="nothing")
+    saved, path = tmp_path / "lanczos.safetensors", tmp_path / "a.stablehlo"
+    weights.save(saved, weights.Model(net, {}, card))
+    assert cli.main(["export", str(saved), str(path)]) == 1
+    [error] = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: lanczos cannot be exported to .stablehlo: ")
+    assert list(tmp_path.iterdir()) == [saved]
+
+
 @pytest.mark.parametrize(
     ("package", "suffix", "extra"),
     [

@@ -43,7 +43,8 @@ def export(
         `jax.export.Exported`, and the description of a TFLite model.
 
     Raises:
-        ValueError: for a wrong suffix, scale or dtype.
+        ValueError: for a wrong suffix, scale or dtype, or a network with an operation
+            that the format lacks.
         ModuleNotFoundError: if a package that writes the format is not installed.
     """
     path = pathlib.Path(path)
@@ -59,7 +60,15 @@ def export(
         branch = int(metadata["scale"])
     if path.suffix == ".onnx":
         metadata["opset"] = str(OPSET)
-    content = FORMATS[path.suffix](model, branch, metadata)
+    try:
+        content = FORMATS[path.suffix](model, branch, metadata)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each package has its own types
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{metadata['network']} cannot be exported to {path.suffix}: {reason}"
+        ) from error
     with files.written_whole(path) as file:
         file.write(content)
     return metadata
