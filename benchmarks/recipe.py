@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxsr import image, models
 from jaxsr.data import patches, sets
-from jaxsr.training import factories, setup
+from jaxsr.training import factories
 from jaxsr.training import step as steps
 
 
@@ -64,7 +64,7 @@ def make_update(
     feed = factories.make_feed(config, source, plan, net.input)
     tx, _ = factories.make_optimizer(config, plan.epoch)
     train_step = factories.make_step(config, tx)
-    update, replicated, sharded = setup.make_update(train_step, feed.cut)
+    update, replicated, sharded = steps.make_update(train_step, feed.cut)
     side = min(plan.sides.values())
     x = jnp.zeros([1, side, side, image.channels(config["color"])])
     variables = net.init(jax.random.key(0), x)

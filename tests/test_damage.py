@@ -84,7 +84,8 @@ def image_files():
     save("PNG gray of 16 bits", PIL.Image.fromarray(deep[..., 0]))
     for channels in (2, 3, 4):
         stream = io.BytesIO()
-        writing._write_png(stream, deep[..., :channels], {"exif": exif()})
+        options = {"exif": exif(), "compress_level": 3}
+        writing._write_png(stream, deep[..., :channels], options)
         found[f"PNG of 16 bits, {channels} channels"] = stream.getvalue()
     save("JPEG", photo, exif=exif(), quality=90, dpi=(72, 72))
     save("JPEG progressive", photo, progressive=True)
@@ -145,7 +146,7 @@ def outcome(function, *args, errors=ValueError):
         return None
 
 
-def twice(pixels, size, model, options, *, data_range=None, advance=None):
+def twice(pixels, size, model, options, **how):
     """Stands for `upscale.to_size`, which is no part of this: the nearest pixels."""
     rows, columns = (
         np.arange(new) * old // new for new, old in zip(size, pixels.shape)

@@ -74,7 +74,7 @@ def set_up(config):
     feed = factories.make_feed(config, source, plan, net.input)
     tx, _ = factories.make_optimizer(config, plan.epoch)
     train_step = factories.make_step(config, tx)
-    update, *_ = setup.make_update(train_step, feed.cut, devices=jax.devices()[:1])
+    update, *_ = step.make_update(train_step, feed.cut, devices=jax.devices()[:1])
     variables = init(net, config["color"], seed=0)
     state = step.init_state(variables, tx, ema=config["ema_decay"] > 0)
     return jax.jit(update.__wrapped__), state, feed  # so that states can be compared

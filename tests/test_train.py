@@ -230,7 +230,7 @@ def test_two_processes_train_as_one(folders, tmp_path, parallel):
 def test_a_run_under_pmap_is_traced_resumed_and_ends_as_one_under_shard_map(
     whole, folders, tmp_path
 ):
-    settings = {"devices": 2, "parallel": "pmap"}
+    settings = {"parallel": "pmap"}
     first = run(folders, tmp_path, **settings, **LONG | {"epochs": 4})
     assert first.returncode == 0, first.stdout + first.stderr
     extra = ["--profile=3"]

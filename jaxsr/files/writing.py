@@ -121,13 +121,35 @@ def write(
 
 
 def _save(file, pixels: np.ndarray, form: Format, options: dict) -> None:
-    if pixels.dtype == np.uint16 and pixels.ndim == 3:
-        {"PNG": _write_png, "TIFF": _write_tiff}[form.name](
-            file, pixels, form.options | options
-        )
+    if form.name == "PNG":
+        _write_png(file, pixels, form.options | options)
+    elif pixels.dtype == np.uint16 and pixels.ndim == 3:
+        _write_tiff(file, pixels, options)
     else:
-        picture = PIL.Image.fromarray(pixels)
+        picture = _shared(pixels) if form.name == "JPEG" else None
+        picture = picture or PIL.Image.fromarray(pixels)
         picture.save(file, form.name, **form.options, **options)
+
+
+def empty(shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:
+    """An array [H, W, C], not initialised, that is written as JPEG without a copy.
+
+    In Pillow's images a pixel of three channels takes four bytes, and so here.
+    """
+    if dtype == np.uint8 and shape[-1] == 3:
+        return np.empty((*shape[:2], 4), dtype)[..., :3]
+    return np.empty(shape, dtype)
+
+
+def _shared(pixels):
+    """The Pillow image with the memory of pixels that are from `empty`, else None."""
+    whole = pixels.base
+    if not isinstance(whole, np.ndarray) or pixels.ctypes.data != whole.ctypes.data:
+        return None
+    height, width, *_ = pixels.shape
+    if whole.shape != (height, width, 4) or pixels.strides != (4 * width, 4, 1):
+        return None
+    return PIL.Image.frombuffer("RGBX", (width, height), whole, "raw", "RGBX", 0, 1)
 
 
 def _check_whole(file, size: tuple[int, int], form: Format) -> None:
@@ -161,14 +183,18 @@ def _found(file, size, form) -> tuple[int, int]:
 
 
 def _write_png(file, pixels: np.ndarray, options: dict) -> None:
-    """Writes uint16 pixels [H, W, 2 to 4] as PNG, with chunks of metadata by Pillow.
+    """Writes uint8 or uint16 pixels [H, W] or [H, W, C], with Pillow's metadata.
+
+    Of a large image Pillow would make a copy, and try five filters for each row, which
+    takes twice as long as one for a file 4% smaller.
 
     Source: Portable Network Graphics Specification, third edition, sections 5, 7, 9.
     """
-    height, width, channels = pixels.shape
-    kind = {2: 4, 3: 2, 4: 6}[channels]
+    height, width, *channels = pixels.shape
+    kind = {(): 0, (2,): 4, (3,): 2, (4,): 6}[tuple(channels)]
+    pixel = math.prod(channels) * pixels.itemsize
     header = b"".join(n.to_bytes(4) for n in (width, height)) + bytes(
-        [16, kind, 0, 0, 0]
+        [8 * pixels.itemsize, kind, 0, 0, 0]
     )
     chunks = io.BytesIO()
     PIL.Image.new("L", (1, 1)).save(chunks, "PNG", **options)
@@ -183,11 +209,12 @@ def _write_png(file, pixels: np.ndarray, options: dict) -> None:
             put(file, name, body)
     compress = zlib.compressobj(options["compress_level"])
     for top in range(0, height, 256):
-        rows = pixels[top : top + 256].astype(">u2").view(np.uint8)
+        rows = pixels[top : top + 256]
+        rows = rows.astype(rows.dtype.newbyteorder(">"), order="C").view(np.uint8)
         rows = rows.reshape(len(rows), -1)
         lines = np.ones((len(rows), 1 + rows.shape[1]), np.uint8)  # 1 is the filter Sub
         lines[:, 1:] = rows
-        lines[:, 1 + 2 * channels :] -= rows[:, : -2 * channels]
+        lines[:, 1 + pixel :] -= rows[:, :-pixel]
         put(file, b"IDAT", compress.compress(lines))
     put(file, b"IDAT", compress.flush())
     put(file, b"IEND")

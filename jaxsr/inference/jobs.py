@@ -256,6 +256,7 @@ def _upscaled(
         options,
         data_range=data_range,
         advance=lambda count: bar.update(count / 1e6),
+        empty=writing.empty,
     )
     return photo._replace(pixels=pixels)
 

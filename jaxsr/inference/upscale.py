@@ -170,6 +170,7 @@ def to_size(
     *,
     data_range: int | None = None,
     advance: Callable[[int], None] = lambda count: None,
+    empty: Callable[[tuple, np.dtype], np.ndarray] = np.empty,
 ) -> np.ndarray:
     """The array [h, w] or [h, w, C] upscaled to [*size] or [*size, C], as by `upscale`.
 
@@ -180,6 +181,7 @@ def to_size(
         options: how its network is run.
         data_range: as in `upscale`.
         advance: called after each tile with the number of output pixels it completed.
+        empty: (shape, dtype) -> array [*size, C], which is filled.
     """
     tiling.check_options(options)
     pixels = _pixels(array)
@@ -222,7 +224,7 @@ def to_size(
             for sides in zip(old, size)
         ]
 
-    out = np.empty((*size, channels), pixels.dtype)
+    out = empty((*size, channels), pixels.dtype)
     whole = size if net.input == "interpolated" else old
     sides = tiling.tile_sides(net, scale, whole, options.tile)
     run = program.make_program(net, form)

@@ -135,6 +135,11 @@ def pixel_unshuffle(images: jax.Array, factor: int) -> jax.Array:
 
 def pad_edges(x: jax.Array, border: int) -> jax.Array:
     """x [B, h, w, C] with its border pixels repeated `border` times on each side."""
+    if 0 in x.shape[1:3]:
+        raise ValueError(
+            "layers without padding leave no pixel of this image. Use a larger one "
+            "(in training, a larger data.patch)."
+        )
     # jax2onnx exports jnp.pad(mode="edge") wrongly.
     for axis in (1, 2):
         side = x.shape[axis]

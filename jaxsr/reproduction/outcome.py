@@ -133,7 +133,7 @@ def _cell(values: list[float], paper: float | None = None) -> str:
     if not values:
         return "-" if paper is None else f"- ({_number(paper)})"
     found = _number(float(np.mean(values)))
-    if len(values) > 1:
+    if len(set(values)) > 1:
         found += f" ± {np.std(values):.2f}"
     return found if paper is None else f"{found} ({_number(paper)})"
 

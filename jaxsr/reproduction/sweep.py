@@ -348,7 +348,7 @@ def _map_optimizers(change: Callable, state: steps.TrainState) -> steps.TrainSta
 def make_update(
     train_step: Callable, cut: Callable, *, runs: int
 ) -> tuple[Callable, NamedSharding, NamedSharding, int]:
-    """`setup.make_update` for the states of several runs along a leading axis.
+    """`steps.make_update` for the states of several runs along a leading axis.
 
     All runs see the whole batch. They are spread over the largest number of devices
     that divides their number.

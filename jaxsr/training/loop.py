@@ -169,7 +169,7 @@ class Loop:
                 return stop
         if self.step < run.total:
             process.say("Compiling the update; the first can take a minute.")
-        folder = self.workdir / "profile"
+        folder = self.workdir / "profile" if profile else None
         with self.bar, process.Profile(run.update, folder, profile) as update:
             while self.step < run.total:
                 count = min(run.each - self.step % run.each, run.total - self.step)

@@ -114,11 +114,11 @@ class Profile:
 
     Args:
         update: (state, data, inputs) -> outputs, for inputs with an axis of updates.
-        folder: of the trace.
+        folder: of the trace; None where `updates` is 0.
         updates: how many to trace; 0 for none.
     """
 
-    def __init__(self, update: Callable, folder: pathlib.Path, updates: int):
+    def __init__(self, update: Callable, folder: pathlib.Path | None, updates: int):
         self.update, self.folder, self.left = update, folder, updates
         self.compiled = self.tracing = False
 

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
-from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 
 from jaxsr import checks, image, models, weights
 from jaxsr.data import fetching, own, patches, sets, sources
@@ -44,7 +43,7 @@ class Setup(NamedTuple):
     adversary: dict | None  # the discriminator's first, of a GAN
     tx: optax.GradientTransformation
     schedule: optax.Schedule
-    update: Callable  # compiled, as `make_update` says
+    update: Callable  # compiled, as `steps.make_update` says
     replicated: NamedSharding
     sharded: NamedSharding
 
@@ -99,7 +98,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     # Batches of different sizes cannot be stacked.
     mixed = net.input == "low" and len(scales) > 1
     one = mixed or jax.default_backend() == "cpu"
-    update, replicated, sharded = make_update(
+    update, replicated, sharded = steps.make_update(
         factories.make_step(config, tx), feed.cut, parallel=config["parallel"]
     )
     variables, adversary = _initial(config, net, plan, fresh)
@@ -183,84 +182,6 @@ def first_variables(
     hr = jnp.zeros([1, side, side, channels])
     judge = factories.make_discriminator(config)
     return variables, judge.init(jax.random.fold_in(seed, 1), hr)
-
-
-def make_update(
-    train_step: Callable,
-    cut: Callable,
-    *,
-    parallel: str = "shard_map",
-    devices: list[jax.Device] | None = None,
-) -> tuple[Callable, NamedSharding, NamedSharding]:
-    """The compiled (state, data, inputs) -> (state, metrics) over all devices.
-
-    Also returns the sharding of state and data, replicated, and that of the inputs of
-    several updates, whose batches are spread over the devices. Each device runs the
-    step on its share of the batch, so the step needs `steps.AXIS` as its axis_name.
-
-    Args:
-        train_step: (state, batch) -> (state, metrics).
-        cut: (data, input) -> batch, as a `patches.Feed` has it.
-        parallel: "shard_map", or "pmap", which compute the same.
-        devices: by default all, those of other processes too.
-
-    Raises:
-        ValueError: for "pmap" where this version of JAX has none.
-    """
-    devices = devices or jax.devices()
-    mesh = jax.make_mesh(
-        (len(devices),),
-        (steps.AXIS,),
-        axis_types=(jax.sharding.AxisType.Auto,),
-        devices=devices,
-    )
-    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
-    single = jax.default_backend() == "cpu"
-    train_steps = steps.make_train_steps(train_step, cut, single=single)
-    if parallel == "pmap":
-        update = _pmapped(train_steps, mesh)
-    else:
-        mapped = jax.shard_map(
-            train_steps,
-            mesh=mesh,
-            in_specs=(whole, whole, spread),
-            out_specs=whole,
-            check_vma=False,  # else gradients are summed before the step averages them
-        )
-        update = jax.jit(mapped, donate_argnums=0)
-    return update, NamedSharding(mesh, whole), NamedSharding(mesh, spread)
-
-
-def _pmapped(train_steps: Callable, mesh: jax.sharding.Mesh) -> Callable:
-    """`make_update`'s function by jax.pmap, which takes the arrays of this process."""
-    if not hasattr(jax, "pmap"):
-        raise ValueError(
-            f"parallel='pmap' needs jax.pmap, which jax {jax.__version__} lacks. Set "
-            "parallel='shard_map'."
-        )
-    whole, spread = PartitionSpec(), PartitionSpec(None, steps.AXIS)
-    mapped = jax.pmap(
-        train_steps,
-        axis_name=steps.AXIS,
-        in_axes=(None, None, 1),
-        out_axes=None,
-        devices=mesh.devices.tolist(),
-        donate_argnums=0,
-    )
-    count = len(mesh.local_devices)
-
-    def split(x):
-        return x.reshape(x.shape[0], count, -1, *x.shape[2:])
-
-    def update(state, data, inputs):
-        state, data, inputs = (
-            multihost_utils.global_array_to_host_local_array(tree, mesh, spec)
-            for tree, spec in ((state, whole), (data, whole), (inputs, spread))
-        )
-        outputs = mapped(state, data, jax.tree.map(split, inputs))
-        return multihost_utils.host_local_array_to_global_array(outputs, mesh, whole)
-
-    return update
 
 
 def open_data(

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsr.training import objectives
 
@@ -282,3 +284,81 @@ def make_train_steps(
         return jax.lax.scan(lambda s, x: train_step(s, cut(data, x)), state, inputs)
 
     return train_one if single else train_many
+
+
+def make_update(
+    train_step: Callable,
+    cut: Callable,
+    *,
+    parallel: str = "shard_map",
+    devices: list[jax.Device] | None = None,
+) -> tuple[Callable, NamedSharding, NamedSharding]:
+    """The compiled (state, data, inputs) -> (state, metrics) over all devices.
+
+    Also returns the sharding of state and data, replicated, and that of the inputs of
+    several updates, whose batches are spread over the devices. Each device runs the
+    step on its share of the batch, so the step needs `AXIS` as its axis_name.
+
+    Args:
+        train_step: (state, batch) -> (state, metrics).
+        cut: (data, input) -> batch, as a `patches.Feed` has it.
+        parallel: "shard_map", or "pmap", which compute the same.
+        devices: by default all, those of other processes too.
+
+    Raises:
+        ValueError: for "pmap" where this version of JAX has none.
+    """
+    devices = devices or jax.devices()
+    mesh = jax.make_mesh(
+        (len(devices),),
+        (AXIS,),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        devices=devices,
+    )
+    whole, spread = PartitionSpec(), PartitionSpec(None, AXIS)
+    single = jax.default_backend() == "cpu"
+    train_steps = make_train_steps(train_step, cut, single=single)
+    if parallel == "pmap":
+        update = _pmapped(train_steps, mesh)
+    else:
+        mapped = jax.shard_map(
+            train_steps,
+            mesh=mesh,
+            in_specs=(whole, whole, spread),
+            out_specs=whole,
+            check_vma=False,  # else gradients are summed before the step averages them
+        )
+        update = jax.jit(mapped, donate_argnums=0)
+    return update, NamedSharding(mesh, whole), NamedSharding(mesh, spread)
+
+
+def _pmapped(train_steps: Callable, mesh: jax.sharding.Mesh) -> Callable:
+    """`make_update`'s function by jax.pmap, which takes the arrays of this process."""
+    if not hasattr(jax, "pmap"):
+        raise ValueError(
+            f"parallel='pmap' needs jax.pmap, which jax {jax.__version__} lacks. Set "
+            "parallel='shard_map'."
+        )
+    whole, spread = PartitionSpec(), PartitionSpec(None, AXIS)
+    mapped = jax.pmap(
+        train_steps,
+        axis_name=AXIS,
+        in_axes=(None, None, 1),
+        out_axes=None,
+        devices=mesh.devices.tolist(),
+        donate_argnums=0,
+    )
+    count = len(mesh.local_devices)
+
+    def split(x):
+        return x.reshape(x.shape[0], count, -1, *x.shape[2:])
+
+    def update(state, data, inputs):
+        state, data, inputs = (
+            multihost_utils.global_array_to_host_local_array(tree, mesh, spec)
+            for tree, spec in ((state, whole), (data, whole), (inputs, spread))
+        )
+        outputs = mapped(state, data, jax.tree.map(split, inputs))
+        return multihost_utils.host_local_array_to_global_array(outputs, mesh, whole)
+
+    return update
