@@ -175,18 +175,27 @@ def _stablehlo(model, branch, metadata) -> bytes:
 def _tflite(model, branch, metadata) -> bytes:
     tf = checks.extra("tensorflow")
     tf.config.set_visible_devices([], "GPU")  # of which it would reserve the memory
-    from jax.experimental import jax2tf
+    from jaxlib.mlir.dialects import stablehlo
+    from tensorflow.compiler.tf2xla.python import xla
     from tensorflow.lite.tools import flatbuffer_utils
 
-    shape = _spec(model).shape
-    network = jax2tf.convert(
-        _function(model, branch), polymorphic_shapes=[str(shape)], with_gradient=False
-    )
+    network = jax.jit(_function(model, branch))
+    exported = jax.export.export(network, platforms=["cpu"])(_spec(model))
+    # In the first version, which every TensorFlow reads. With jax2tf of JAX 0.12 it has
+    # one that TensorFlow 2.21 does not know.
+    content = stablehlo.serialize_portable_artifact_str(exported.mlir_module(), "1.0.0")
+    shape = [None] * 3 + [exported.in_avals[0].shape[-1]]
+
+    def call(image):
+        version = exported.calling_convention_version
+        [sr] = xla.call_module(
+            [image], version=version, module=content, Tout=[tf.float32], Sout=[shape]
+        )
+        return {"sr": sr}
+
     module = tf.Module()
     module.network = tf.function(
-        lambda image: {"sr": network(image)},
-        autograph=False,
-        input_signature=[tf.TensorSpec([None] * 3 + [shape[-1]], name="image")],
+        call, autograph=False, input_signature=[tf.TensorSpec(shape, name="image")]
     )
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [module.network.get_concrete_function()], module
