@@ -10,14 +10,14 @@ import time
 
 import paired
 
-from jaxsr.data import patches, sets, tfdata
+from jaxsr.data import folders, patches, sets, tfdata
 
 SCALES, PATCH, BATCH = (2, 3, 4), 41, 64
 
 
 def link(folder: pathlib.Path, data: str, count: int) -> int:
     """Fills a folder with links to the files of an image set; their bytes in all."""
-    files = sets.image_files(sets.set_folder(data))
+    files = folders.image_files(sets.set_folder(data))
     total = 0
     for i, file in enumerate(itertools.islice(itertools.cycle(files), count)):
         (folder / f"{i:06}{file.suffix}").symlink_to(file)

@@ -44,6 +44,7 @@ MORE = {
         checks.TEXT,
     ),
     "blur": checks.number(0, 100),
+    "channels": checks.integer(most=16),
     "cost": checks.record(
         {
             "parameters": _COUNT,
@@ -131,7 +132,7 @@ def check_quality(quality: str) -> None:
 def choose(scale: float, quality: str = "balanced") -> str:
     """The name of the shipped model that is best at a scale, within a cost limit.
 
-    Compares the tables that `protocol.rated` wrote to their cards, interpolated between
+    Compares the tables that `rating.rated` wrote to their cards, interpolated between
     the scales.
 
     Args:

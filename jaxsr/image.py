@@ -17,13 +17,20 @@ from jaxsr import matrices
 Array = np.ndarray | jax.Array
 
 CHANNELS = {"rgb": 3, "y": 1, "ycbcr": 3}  # color -> channels
+# Of "channels" there may be any number up to `MOST`; they are no colours.
+COLORS = (*CHANNELS, "channels")
+MOST = 16
 
 
-def channels(color: str) -> int:
-    """How many channels images of a color of `CHANNELS` have."""
-    if color not in CHANNELS:
-        raise ValueError(f"color must be one of {sorted(CHANNELS)}; got {color!r}.")
-    return CHANNELS[color]
+def channels(color: str, count: int | None = None) -> int:
+    """How many channels images of a color of `COLORS` have: of "channels", `count`."""
+    if color not in COLORS:
+        raise ValueError(f"color must be one of {sorted(COLORS)}; got {color!r}.")
+    if color != "channels":
+        return CHANNELS[color]
+    if count not in range(1, MOST + 1):
+        raise ValueError(f"channels must be from 1 to {MOST}; got {count}.")
+    return count
 
 
 def _namespace(x: Array):
@@ -288,6 +295,20 @@ def from_uint(images: np.ndarray, dtype=np.float32, top=None) -> np.ndarray:
         raise TypeError(f"images must be uint8 or uint16; got {images.dtype}.")
     top = np.iinfo(images.dtype).max if top is None else top
     return images.astype(dtype) / np.asarray(top, dtype)
+
+
+def to_floats(pixels: np.ndarray, dtype=np.float32) -> np.ndarray:
+    """Floating-point images: floats as they are, others divided by their largest."""
+    if pixels.dtype.kind == "f":
+        return pixels.astype(dtype, copy=False)
+    return from_uint(pixels, dtype)
+
+
+def to_dtype(images: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Floating-point images, clipped to [0, 1], as uint8, uint16 or floats."""
+    if dtype.kind == "f":
+        return images.clip(0, 1).astype(dtype, copy=False)
+    return to_uint(images, 8 * dtype.itemsize)
 
 
 def to_uint(images: Array, bits: int = 8, top=None) -> Array:

@@ -29,13 +29,14 @@ class Model(NamedTuple):
     """A trained network: `net.apply(variables, x)`.
 
     The card holds JSON values alone: "network", its name in models.NETWORKS, and its
-    "fields"; "color", what its channels are: "y", "rgb" or "ycbcr"; "scales", the list
-    of those it is for; "trained_on"; "step", its updates, or None; "scores", data set
+    "fields"; "color", what its channels are: "y", "rgb", "ycbcr", or "channels" that
+    are no colours, whose number is "channels" then; "scales", the list of those it is
+    for; "trained_on"; "step", its updates, or None; "scores", data set
     -> "x2" -> {"psnr", "ssim"}, maybe "lpips" too, maybe empty; "digest", the SHA-256
     of config and data, or of the file it was imported from. It may hold more, as the
     "protocol" of the scores; "blur", where it is for images that are blurred so before
     they are reduced; "ensemble", those of its mean over eight symmetries; and,
-    where it is shipped, "upscaling", "cost" and "rated_on", by `protocol.rated`.
+    where it is shipped, "upscaling", "cost" and "rated_on", by `rating.rated`.
     """
 
     net: nn.Module
@@ -55,7 +56,7 @@ def make_card(
     **more,
 ) -> dict:
     """The card of a `Model`; its network and fields are those of `net`."""
-    image.channels(color)
+    image.channels(color, more.get("channels"))
     card = {
         "network": models.name_of(net),
         "fields": models.fields_of(net),
@@ -127,6 +128,11 @@ def init_shapes(net: nn.Module, channels: int) -> dict:
     return jax.eval_shape(lambda x: net.init(jax.random.key(0), x), x)
 
 
+def channels_of(card: dict) -> int:
+    """How many channels a model with that card takes."""
+    return image.channels(card["color"], card.get("channels"))
+
+
 def check(model: Model) -> None:
     """Raises a ValueError if network or tensors disagree with the card.
 
@@ -143,7 +149,7 @@ def check(model: Model) -> None:
             f"the card's scales must be among the network's {own}; got "
             f"{card['scales']}."
         )
-    expected = _shapes(init_shapes(net, image.channels(card["color"])))
+    expected = _shapes(init_shapes(net, channels_of(card)))
     found = _shapes(variables)
     wrong = [
         f"{name}: expected {expected.get(name, 'nothing')}, "

@@ -10,7 +10,7 @@ import pytest
 
 from jaxsr import cards, image, models, weights
 from jaxsr.data import sources
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import protocol, rating
 
 CARD = {
     "network": "vdsr",
@@ -106,7 +106,7 @@ def test_a_card_is_checked_without_jax(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("quality", cards.QUALITIES)
-@pytest.mark.parametrize("scale", protocol.SCALES)
+@pytest.mark.parametrize("scale", rating.SCALES)
 def test_no_shipped_model_within_the_budget_scores_higher(scale, quality):
     tables = {
         name: cards.read(cards.path_of(name))["upscaling"][f"{scale:g}"]
@@ -127,7 +127,7 @@ def test_the_choice_needs_no_jax():
 @pytest.mark.parametrize("name", cards.shipped())
 def test_a_shipped_card_holds_quality_and_cost_at_every_scale(name):
     card = cards.read(cards.path_of(name))
-    assert list(card["upscaling"]) == [f"{scale:g}" for scale in protocol.SCALES]
+    assert list(card["upscaling"]) == [f"{scale:g}" for scale in rating.SCALES]
     psnrs = [row["psnr"] for row in card["upscaling"].values()]
     assert 20 < min(psnrs) < max(psnrs) < 45
     costs = [row["multiply_adds"] for row in card["upscaling"].values()]
@@ -148,7 +148,7 @@ def test_quality_and_cost_are_those_of_what_users_get():
     rng = np.random.default_rng(0)
     hr = rng.integers(256, size=(31, 41, 3), dtype=np.uint8)
     source = sources.Source("one", ("a",), lambda i: hr, None)
-    card = protocol.rated(protocol.baseline(color="rgb"), source, (2.5,)).card
+    card = rating.rated(protocol.baseline(color="rgb"), source, (2.5,)).card
     cut = hr[:30, :40]
     low = image.to_uint(image.resize(image.from_uint(cut), 0.4))
     assert low.shape == (12, 16, 3)
@@ -160,7 +160,7 @@ def test_quality_and_cost_are_those_of_what_users_get():
     net = models.make("espcn", scale=3, widths=(2, 2))
     variables = net.init(jax.random.key(0), np.zeros([1, 8, 8, 1]))
     card = weights.make_card(net, color="y", scales=[3], trained_on="nothing")
-    card = protocol.rated(weights.Model(net, variables, card), source, (3, 6)).card
+    card = rating.rated(weights.Model(net, variables, card), source, (3, 6)).card
     # 5x5 1->2, 3x3 2->2, 3x3 2->9, for 240x426 pixels
     adds = (25 * 2 + 9 * 2 * 2 + 9 * 2 * 9) * 240 * 426
     assert card["cost"]["multiply_adds"] == {"": adds}

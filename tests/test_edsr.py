@@ -106,7 +106,8 @@ def test_wrong_scales_and_channels_are_answered_with_the_right_ones():
         net = models.make("mdsr", scales=(2, 4), **SIZES)
         net.init(jax.random.key(0), x, scale=3)
     with pytest.raises(ValueError, match="each of the 2 channels"):
-        models.make("edsr", **SIZES).init(jax.random.key(0), x[..., :2])
+        net = models.make("edsr", mean=(0.4, 0.4, 0.5), **SIZES)
+        net.init(jax.random.key(0), x[..., :2])
 
 
 def random_tensors(layers, rng):

@@ -42,6 +42,7 @@ FLOORS = {
     "training.process": 5,
     "evaluation.pictures": 6,
     "evaluation.protocol": 6,
+    "evaluation.rating": 6,
     "inference.degrade": 6,
     "inference.jobs": 6,
     "inference.targets": 6,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxsr import image, models, weights
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import rating
 from jaxsr.training import queue
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -141,8 +141,8 @@ def test_the_better_model_by_validation_is_shipped_and_scored(
     folders, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(queue, "VALIDATION", "samples-validation")
-    rated = functools.partial(protocol.rated, scales=(2,))
-    monkeypatch.setattr(protocol, "rated", rated)
+    rated = functools.partial(rating.rated, scales=(2,))
+    monkeypatch.setattr(rating, "rated", rated)
     benchmark = [str(folders / "validation")]
     run, shipped = tmp_path / "run", tmp_path / "shipped"
     run.mkdir()

@@ -140,7 +140,7 @@ CARDS = {
     ),
     "an unknown network": ({"network": "x"}, "one of .*vdsr.*got 'x'"),
     "an unknown field": ({"fields": {"layers": 3}}, r"depth.*got \['layers'\]"),
-    "an unknown colour": ({"color": "cmyk"}, r"\['rgb', 'y', 'ycbcr'\]; got 'cmyk'"),
+    "an unknown colour": ({"color": "cmyk"}, "'rgb', 'y', 'ycbcr'.; got 'cmyk'"),
     "an impossible network": ({"fields": {"depth": 1}}, "depth must be at least 2"),
     "a list for a card": ({"jaxsr": "[1]"}, r"its card must be a dictionary.*\[1\]"),
     "deep JSON": ({"jaxsr": "[" * 100_000}, "its card must be JSON"),

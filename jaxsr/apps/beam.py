@@ -159,7 +159,7 @@ def _match(pattern: str, args: argparse.Namespace) -> Iterator[tuple[bytes, byte
         yield beam.pvalue.TaggedOutput(FAILED, failure)
     for source in images:
         below = pathlib.PurePosixPath(source.removeprefix(root))
-        target = targets.renamed(below, verb.ending(args), f".{args.format}")
+        target = targets.renamed(below, verb.ending(args), f".{args.format or 'png'}")
         yield os.fsencode(target), os.fsencode(source)
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
-from jaxsr import checks, files, image, models, terminal, weights
+from jaxsr import checks, files, models, terminal, weights
 from jaxsr.inference import tiling
 
 DTYPES = ("float32", "float16")
@@ -78,9 +78,10 @@ def facts(model: weights.Model, scale: float | None = None) -> dict[str, str]:
     """What has to be known to use a network that is exported.
 
     "network" is its name; "color" what its channels are: "y" (of MATLAB's rgb2ycbcr,
-    from 16/255 to 235/255), "rgb" or "ycbcr"; "input" is "low", or "interpolated" if it
-    takes images that bicubic interpolation has enlarged; "scale" the factor of the
-    sides, or those of the images that an "interpolated" network was trained on.
+    from 16/255 to 235/255), "rgb", "ycbcr" or "channels" of no colour; "input" is
+    "low", or "interpolated" if it takes images that bicubic interpolation has enlarged;
+    "scale" the factor of the sides, or those of the images that an "interpolated"
+    network was trained on.
 
     Raises:
         ValueError: if the model does not have that scale, or has several.
@@ -118,7 +119,7 @@ def _function(model, branch, dtype="float32") -> Callable[[jax.Array], jax.Array
 
 def _spec(model) -> jax.ShapeDtypeStruct:
     """The type of the input: images of any number and size."""
-    channels = image.channels(model.card["color"])
+    channels = weights.channels_of(model.card)
     shape = jax.export.symbolic_shape(f"B, H, W, {channels}")
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 

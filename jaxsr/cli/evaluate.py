@@ -86,11 +86,12 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.low and len(args.data) > 1:
         raise ValueError(f"--low needs a single set in --data; got {args.data}.")
+    kind = {"channels": model.card.get("channels")}
     if args.low:
-        source = sets.open_source(args.data[0], args.data_dir, low="skip")
+        source = sets.open_source(args.data[0], args.data_dir, low="skip", **kind)
         opened = [own.with_low(source, args.low, scales)]
     else:
-        opened = sets.open_each(args.data, args.data_dir)
+        opened = sets.open_each(args.data, args.data_dir, **kind)
     lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
     data = [
         protocol.measurable(source, scales, lpips=lpips is not None)

@@ -68,7 +68,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help="from 0, which is bicubic, to 1, the network (1)",
     )
     parser.add_argument(
-        "--format", default="png", help="png, jpg, webp, avif or tiff (png)"
+        "--format", help="png, jpg, webp, avif or tiff (png); npy for scientific images"
     )
     parser.add_argument(
         "--tile", type=int, help="side of a tile in input pixels (chosen for speed)"
@@ -96,7 +96,7 @@ def work(args: argparse.Namespace) -> Callable:
         scale=args.scale,
         model=args.model,
         size=args.size,
-        suffix=f".{args.format}",
+        suffix=args.format and f".{args.format}",
         quality=args.quality,
         tile=args.tile,
         precision=args.precision,
@@ -148,7 +148,7 @@ def _piped(args: argparse.Namespace) -> Iterator[tuple[list[str], str | None]]:
             source = folder / "standard input"
             source.write_bytes(sys.stdin.buffer.read())
             inputs = [str(source)]
-        made = folder / f"output.{args.format}"
+        made = folder / f"output.{args.format or 'png'}"
         yield inputs, str(made) if output == PIPE else output
         if output == PIPE and made.exists():
             sys.stdout.buffer.write(made.read_bytes())

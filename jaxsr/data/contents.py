@@ -48,9 +48,14 @@ class Contents:
         That is the image's own, or a copy in PNG, made once in the folder for temporary
         files and removed with this object.
 
+        Of "channels" it is the bytes of (H, W, C) in int32 and those of the pixels.
+
         Raises:
             ValueError: if the image cannot be read.
         """
+        if self.source.channels is not None:
+            pixels = self.source.read(index)
+            return np.array(pixels.shape, np.int32).tobytes() + pixels.tobytes()
         own = None if index in self._undecoded else self.source.encoded(index)
         if own is not None:
             return own

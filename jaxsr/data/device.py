@@ -2,7 +2,7 @@
 
 Needs no TensorFlow; each update transfers only a few integers. It holds
 
-- each true image once, in 8 bits, for all scales;
+- each true image once, in 8 bits, or in its own dtype for "channels", for all scales;
 - its low-resolution image at each integer scale, in float32, or in 8 bits for "rgb" and
   for those of files, if no scale is fractional;
 - its enlarged image at each fractional scale, in float32.
@@ -62,7 +62,7 @@ def make_feed(
         plan: made for the same scales and input.
         seed: of the run.
         scales: that the plan draws from.
-        color: of `image.CHANNELS`.
+        color: of `image.COLORS`.
         input: "interpolated" or "low".
         blur: as in `image.degrade`.
         shard: (index, count) of the process whose rows `inputs` yields.
@@ -71,9 +71,8 @@ def make_feed(
     # From the image that is kept to the network's input. The weights of bicubic repeat
     # along an axis at integer scales alone: at others the enlarged image is kept.
     zooms = tuple(1 if input == "low" or scale % 1 else scale for scale in scales)
-    in_8_bits = (color == "rgb" or source.low is not None) and not any(
-        scale % 1 for scale in scales
-    )
+    in_8_bits = color == "rgb" or (source.low is not None and color != "channels")
+    in_8_bits &= not any(scale % 1 for scale in scales)
     true, low = [], []  # low[i * len(scales) + k] is of true[i] at scales[k]
     bad, place = {}, np.zeros(len(source.names), np.int32)  # image -> index in `true`
     for i, name in enumerate(source.names):

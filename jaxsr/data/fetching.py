@@ -84,7 +84,7 @@ def fetch(
 
 
 def open_or_fetch(
-    name: str, data_dir: str | os.PathLike | None, *, low: str = "error"
+    name: str, data_dir: str | os.PathLike | None, **options
 ) -> sources.Source:
     """The images of a set, which is downloaded if it is missing.
 
@@ -94,10 +94,12 @@ def open_or_fetch(
         DataNotFound, FetchError: if it cannot be downloaded.
     """
     try:
-        return sets.open_source(name, data_dir, low=low)
+        return sets.open_source(name, data_dir, **options)
     except sources.DataNotFound:
+        if options.get("channels") is not None:  # nothing of that kind is fetched
+            raise
         fetch(name, data_dir, progress=None)
-        return sets.open_source(name, data_dir, low=low)
+        return sets.open_source(name, data_dir, **options)
 
 
 def _fetch_weights(name, data_dir, url, progress):

@@ -34,7 +34,13 @@ def with_low(
             "low-resolution images of files need reference images of files; got "
             f"{source.name}."
         )
-    low = sets.open_source(str(folder.resolve()), low="keep")
+    low = str(folder.resolve())
+    low = sets.open_source(low, low="keep", channels=source.channels)
+    if low.dtype != source.dtype:
+        raise ValueError(
+            "low-resolution images must have the dtype of their reference images, "
+            f"{source.dtype}; got {low.dtype}."
+        )
     low = low._replace(names=tuple(f"{low.name}/{name}" for name in low.names))
     names = [f"{source.name}/{name}" for name in source.names]
     keys = naming.unique((naming.key(name), name, i) for i, name in enumerate(names))

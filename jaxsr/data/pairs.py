@@ -28,8 +28,10 @@ def make_pair(
 
     Args:
         pixels: uint8 [H', W', 1 or 3]; a gray image is its own Y, or all three colours.
+            Of "channels" [H', W', C] of `stacks.DTYPES`, which become the network's
+            input by `image.to_floats`; nothing is rounded.
         scale: >= 1; an integer for the input "low".
-        color: "y" (C = 1), "rgb" or "ycbcr" (C = 3).
+        color: "y" (C = 1), "rgb" or "ycbcr" (C = 3), or "channels" (any C).
         input: "interpolated" (x is enlarged again to the size of hr) or "low".
         blur: as in `image.degrade`.
         low: the low-resolution image, uint8 [h, w, 1 or 3], where bicubic does not make
@@ -59,7 +61,12 @@ def input_size(size: tuple[int, int], scale: float, input: str) -> tuple[int, in
 
 
 def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
-    """uint8 [H', W', C]: the true image of `make_pair` in a color, not yet cropped."""
+    """[H', W', C]: the true image of `make_pair` in a color, not yet cropped.
+
+    uint8; of "channels" of the dtype of the pixels.
+    """
+    if color == "channels":
+        return pixels
     channels = image.channels(color)
     gray = pixels.shape[2] == 1
     if color == "rgb":
@@ -74,7 +81,7 @@ def true_pixels(pixels: np.ndarray, color: str) -> np.ndarray:
 
 def cropped(pixels: np.ndarray, scale: float) -> np.ndarray:
     """hr, float32 [H, W, C], of `true_pixels`."""
-    return image.from_uint(image.modcrop(pixels, scale))
+    return image.to_floats(image.modcrop(pixels, scale))
 
 
 def low_resolution(
@@ -86,18 +93,18 @@ def low_resolution(
 
 
 def given(low: np.ndarray, pixels: np.ndarray, color: str) -> np.ndarray:
-    """float32 [h, w, C] of the low-resolution image of a file, a multiple of 1/255.
+    """float32 [h, w, C] of the low-resolution image of a file.
 
     Gray files have another Y than those of three equal channels, so the low-resolution
     image and the true one must be alike in that.
 
     Args:
-        low: uint8 [h, w, 1 or 3].
-        pixels: the true image, uint8 [H, W, 1 or 3].
+        low: uint8 [h, w, 1 or 3]; for "channels" as in `make_pair`.
+        pixels: the true image, [H, W, C].
         color: as in `make_pair`.
     """
     check_given(low, pixels)
-    return image.from_uint(true_pixels(low, color))
+    return image.to_floats(true_pixels(low, color))
 
 
 def check_given(low: np.ndarray, pixels: np.ndarray) -> None:

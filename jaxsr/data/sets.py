@@ -4,7 +4,6 @@ A name is a key of `SETS` or `COMBINED`, a folder, "tfds:NAME[/config][:split]",
 several of these joined by "+". This module downloads nothing.
 """
 
-import concurrent.futures
 import contextlib
 import functools
 import hashlib
@@ -18,12 +17,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import PIL.Image
-import tqdm
 
 from jaxsr import checks, files, image, terminal
-from jaxsr.data import naming, sources, tfds
-from jaxsr.files import reading
+from jaxsr.data import folders, sources, tfds
+from jaxsr.files import reading, stacks
 
 SKIMAGE = "scikit-image"  # stands for the folder of images in that package
 
@@ -40,7 +37,11 @@ class ImageSet(NamedTuple):
 
 
 def open_source(
-    name: str, data_dir: str | os.PathLike | None = None, *, low: str = "error"
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    low: str = "error",
+    channels: int | None = None,
 ) -> sources.Source:
     """The images that `name` stands for.
 
@@ -53,29 +54,33 @@ def open_source(
             ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
         low: what is done with the low-resolution images that lie in a folder beside
             others, see `naming.low_ones`: "error", "skip" or "keep".
+        channels: of images that are no photographs, but the .npy and TIFF files of a
+            folder, see `stacks.read`; they all have one dtype.
 
     Raises:
         DataNotFound: a set is missing or incomplete; the message says how to get it.
         ValueError: an unknown name, a folder without a good image, or bad files in a
-            named set, all of which are listed.
+            named set, all of which are listed; with `channels` for any bad file.
     """
-    return sources.join(
-        name, [_open_part(part, data_dir, low) for part in parts_of(name)]
-    )
+    opened = [_open_part(part, data_dir, low, channels) for part in parts_of(name)]
+    return sources.join(name, opened)
 
 
 def open_each(
-    names: Iterable[str], data_dir: str | os.PathLike | None = None
+    names: Iterable[str],
+    data_dir: str | os.PathLike | None = None,
+    *,
+    channels: int | None = None,
 ) -> list[sources.Source]:
     """The sources of these names, each once; two folders of one name as two."""
-    opened = {name: open_source(name, data_dir) for name in names}
+    opened = {name: open_source(name, data_dir, channels=channels) for name in names}
     found = [source.name for source in opened.values()]
     twice = [name for name, s in opened.items() if found.count(s.name) > 1]
-    folders = files.short_names(
+    short = files.short_names(
         name for name in twice if os.path.isdir(name) and opened[name].name not in SETS
     )
     renamed = [
-        source._replace(name=folders[name]) if name in folders else source
+        source._replace(name=short[name]) if name in short else source
         for name, source in opened.items()
     ]
     return list({source.name: source for source in renamed}.values())
@@ -117,13 +122,19 @@ def _is_folder(name: str) -> bool:
     return bool(name) and not known and pathlib.Path(name).expanduser().is_dir()
 
 
-def _open_part(name: str, data_dir, low: str) -> sources.Source:
+def _open_part(name: str, data_dir, low: str, channels) -> sources.Source:
+    if channels is not None and not _is_folder(name):
+        raise sources.DataNotFound(
+            f"images of {channels} channels are the .npy and TIFF files of a folder; "
+            f"{name} is a set of photographs. Pass a folder as data.name, "
+            "validation.name or --data."
+        )
     if name.startswith("tfds:"):
         return tfds.open_source(name, data_dir)
     if name not in SETS:
-        return _open_folder(pathlib.Path(name).expanduser(), low)
+        return _open_folder(pathlib.Path(name).expanduser(), low, channels)
     entry, paths = SETS[name], _set_files(name, data_dir)
-    sizes, reasons = _sizes(paths, decode=False)
+    sizes, reasons = folders.sizes_of(paths, folders.header_size)
     if reasons:
         text = f"{len(reasons)} of the {len(paths)} files of {name} cannot be read:"
         raise ValueError("\n".join([text, *reasons.values()]))
@@ -162,53 +173,49 @@ def _plain(path: pathlib.Path) -> str | None:
     return str(path) if reading.plain_size(path) else None
 
 
-def _open_folder(folder: pathlib.Path, low: str) -> sources.Source:
-    paths = image_files(folder)
+def _open_folder(folder: pathlib.Path, low: str, channels) -> sources.Source:
+    read, is_image, what = reading.read_as_stored, reading.is_image, "image"
+    if channels is not None:
+        read = functools.partial(folders.read_stack, channels=channels)
+        is_image, what = stacks.is_stack, ".npy or TIFF"
+    paths = folders.image_files(folder, is_image)
     if not paths:
-        raise ValueError(f"{folder} holds no image file.")
-    sizes, reasons = _sizes(paths, decode=True)
+        raise ValueError(f"{folder} holds no {what} file.")
+    dtypes = {}  # -> the first file
+
+    def size(path):
+        pixels = read(path)
+        dtypes.setdefault(pixels.dtype, path)
+        return pixels.shape[:2]
+
+    sizes, reasons = folders.sizes_of(paths, size)
+    if channels is not None:
+        for reason in reasons.values():
+            raise ValueError(reason)
+        if len(dtypes) > 1:
+            found = ", ".join(f"{x} {terminal.shown(p)}" for x, p in dtypes.items())
+            raise ValueError(f"all images of a folder need one dtype; got {found}.")
     names = [terminal.shown(path.relative_to(folder).as_posix()) for path in paths]
     kept = range(len(paths))
     if low != "keep":
-        kept = _reference_images(folder, names, sizes, skip=low == "skip")
+        kept = folders.reference_images(folder, names, sizes, skip=low == "skip")
     paths = [paths[i] for i in kept]
     title = terminal.shown(folder.resolve().name)  # no paths in cards and tables
-    if set_name := benchmark_of(paths):
+    if channels is None and (set_name := benchmark_of(paths)):
         title = set_name
     elif title in SETS and SETS[title].split == "test":
         title = f"{title} (unverified)"
     source = sources.Source(
         title,
         tuple(names[i] for i in kept),
-        lambda index: reading.read_as_stored(paths[index]),
+        lambda index: read(paths[index]),
         np.array([sizes[i] for i in kept], np.int32),
         encoded=functools.cache(lambda index: _plain(paths[index])),
+        channels=channels,
+        dtype=next(iter(dtypes), np.dtype(np.uint8)),
     )
     bad = {k: reasons[i] for k, i in enumerate(kept) if i in reasons}
     return sources.without(source, bad)
-
-
-def _reference_images(
-    folder: pathlib.Path, names: list[str], sizes: list[tuple[int, int]], *, skip: bool
-) -> list[int]:
-    """Indices of the images that are not low-resolution ones beside others."""
-    low = naming.low_ones(names, sizes)
-    true = [i for i in range(len(names)) if i not in low]
-    below, above = (
-        list(dict.fromkeys(pathlib.PurePosixPath(names[i]).parent for i in indices))
-        for indices in (sorted(low), true)
-    )
-    if not low or (not true and len(below) == 1):
-        return list(range(len(names)))
-    if skip and true:
-        return true
-    below, above = (", ".join(map(str, places[:4])) for places in (below, above))
-    raise ValueError(
-        f"{folder} holds {len(low)} low-resolution images (in {below}) beside "
-        f"{len(true)} others (in {above or 'none'}), and all would be taken as "
-        "reference images. Pass the folder of the reference images alone; data.low or "
-        "--low takes that of the low-resolution ones."
-    )
 
 
 def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
@@ -236,46 +243,6 @@ def benchmark_of(paths: Sequence[pathlib.Path]) -> str | None:
     return None
 
 
-def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """All image files below a folder, sorted; hidden ones are skipped."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and not file.is_dir()
-        and reading.is_image(file)
-    )
-
-
-def _sizes(
-    paths: list[pathlib.Path], *, decode: bool
-) -> tuple[list[tuple[int, int]], dict[int, str]]:
-    """(height, width) of each file, and index -> reason of those that are bad.
-
-    The header gives the size; decoding shows whether the file is complete.
-    """
-
-    def size(path):
-        if decode:
-            return reading.read_as_stored(path).shape[:2]
-        with reading.named(terminal.shown(path)), PIL.Image.open(path) as picture:
-            return picture.height, picture.width
-
-    sizes, reasons = [(0, 0)] * len(paths), {}
-    pool = concurrent.futures.ThreadPoolExecutor()
-    try:
-        futures = [pool.submit(size, path) for path in paths]
-        bar = tqdm.tqdm(futures, "checking images", leave=False, disable=None)
-        for i, future in enumerate(bar):
-            try:
-                sizes[i] = future.result()
-            except ValueError as error:
-                reasons[i] = str(error)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return sizes, reasons
-
-
 def data_dirs(data_dir=None) -> list[pathlib.Path]:
     """The folders searched for sets, in this order; downloads go to the first."""
     places = [data_dir, os.environ.get("JAXSR_DATA"), "~/.cache/jaxsr/data"]
@@ -300,7 +267,7 @@ def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
     entry, folder = SETS[name], set_folder(name, data_dir)
     if entry.files:
         return [folder / file for file in entry.files]
-    paths = image_files(folder)
+    paths = folders.image_files(folder)
     if entry.count is not None and len(paths) != entry.count:
         kind = sources.DataNotFound if len(paths) < entry.count else ValueError
         raise kind(

@@ -19,7 +19,8 @@ class Source(NamedTuple):
 
     name: str
     names: tuple[str, ...]  # of the images: stems in a named set, paths in a folder
-    read: Callable[[int], np.ndarray]  # index -> uint8 [H, W, 1 or 3]; safe in threads
+    # index -> uint8 [H, W, 1 or 3], or [H, W, channels] of `dtype`; safe in threads
+    read: Callable[[int], np.ndarray]
     sizes: np.ndarray | None  # int32 [N, 2]; None if known only after decoding
     left_out: tuple[str, ...] = ()  # why images were skipped
     # Scale -> the low-resolution image of each, for those that bicubic does not make.
@@ -27,6 +28,8 @@ class Source(NamedTuple):
     # index -> the path or bytes of a file of `reading.PLAIN` that holds what `read`
     # gives, if there is one; need not be whole
     encoded: Callable[[int], str | bytes | None] = lambda index: None
+    channels: int | None = None  # of images of color "channels"
+    dtype: np.dtype = np.dtype(np.uint8)
 
 
 def join(name: str, parts: list[Source]) -> Source:
@@ -47,7 +50,10 @@ def join(name: str, parts: list[Source]) -> Source:
         part, inside = place(index)
         return part.encoded(inside)
 
-    sizes = [part.sizes for part in parts]
+    sizes, dtypes = [part.sizes for part in parts], {part.dtype for part in parts}
+    if len(dtypes) > 1:
+        found = ", ".join(f"{part.name} {part.dtype}" for part in parts)
+        raise ValueError(f"images of several folders must have one dtype; got {found}.")
     return Source(
         name=name if name and "+" not in name else "+".join(p.name for p in parts),
         names=tuple(f"{part.name}/{stem}" for part in parts for stem in part.names),
@@ -55,6 +61,8 @@ def join(name: str, parts: list[Source]) -> Source:
         sizes=None if any(size is None for size in sizes) else np.concatenate(sizes),
         left_out=tuple(reason for part in parts for reason in part.left_out),
         encoded=encoded,
+        channels=parts[0].channels,
+        dtype=parts[0].dtype,
     )
 
 
@@ -112,7 +120,8 @@ def with_reduced(
         factor = raised(factors[index % len(factors)], pixels.shape[:2])
         if factor == 1:
             return pixels
-        return image.to_uint(image.resize(image.from_uint(pixels), factor))
+        reduced = image.resize(image.to_floats(pixels), factor)
+        return image.to_dtype(reduced, pixels.dtype)
 
     def encoded(index):
         whole = factors[index % len(factors)] == 1

@@ -36,8 +36,7 @@ def make_feed(
     shard: tuple[int, int] = (0, 1),
 ) -> patches.Feed:
     """The feed whose inputs are whole batches; the arguments are those of `device`."""
-    own = source.low is not None
-    made = Pairs(scales, color=color, input=input, blur=blur, own=own)
+    made = Pairs(source, scales, color=color, input=input, blur=blur)
     images = contents.Contents(source)
     sides = [plan.sides[scale] for scale in scales]
 
@@ -52,7 +51,7 @@ def make_feed(
         return found, *images.files(places)
 
     local = plan.batch // shard[1]
-    shapes = [local, 5], [local, 1 + own], [local, 1 + own]
+    shapes = [local, 5], [local, 1 + made.own], [local, 1 + made.own]
     held = functools.cache(lambda: hold(images, made, sides))
 
     def batches(step, last):
@@ -75,9 +74,8 @@ def make_feed(
 
     def inputs(step, count):
         rows(step)  # errors raised inside TensorFlow lose their kind and text
-        for x, hr in contents.resumed(
-            batches, step, step + count, explain, tf.errors.OpError
-        ):
+        last, errors = step + count, tf.errors.OpError
+        for x, hr in contents.resumed(batches, step, last, explain, errors):
             yield {"lr": x, "hr": hr}
 
     return patches.Feed((), lambda data, batch: batch, inputs, images.bad)
@@ -121,19 +119,21 @@ class Pairs:
     With `own` the low-resolution images are those of files.
     """
 
-    def __init__(self, scales, *, color: str, input: str, blur: float, own: bool):
+    def __init__(self, source, scales, *, color: str, input: str, blur: float):
         pairs.check_input(input)
-        self.own = own
+        self.own, self.of_true = source.low is not None, source.dtype
         self.scales, self.color, self.input, self.blur = scales, color, input, blur
-        self.channels = image.channels(color)
+        self.channels = image.channels(color, source.channels)
         self.units = [scale if input == "low" else 1 for scale in scales]
-        rounded = color == "rgb" and input == "low"
-        self.dtype = tf.uint8 if rounded else tf.float32  # of the input
+        # Of the input.
+        self.dtype = tf.uint8 if (color, input) == ("rgb", "low") else tf.float32
         # Not a constant: TensorFlow would multiply by its reciprocal, which differs.
-        self._top = tf.constant(255.0)
+        self._top = tf.constant(65535.0 if self.of_true == np.uint16 else 255.0)
 
     def opened(self, content: tf.Tensor, is_path: tf.Tensor) -> list[tf.Tensor]:
         """`true` of the images of `ENCODED` [files], all gray or all in colour."""
+        if self.color == "channels":
+            return [self._unpacked(x) for x in tf.unstack(content)]
         found = [decoded(*x) for x in zip(tf.unstack(content), tf.unstack(is_path))]
         for low in found[1:]:
             tf.debugging.assert_equal(tf.shape(low)[2], tf.shape(found[0])[2])
@@ -141,21 +141,23 @@ class Pairs:
 
     def true(self, pixels: tf.Tensor) -> tf.Tensor:
         """`pairs.true_pixels` [H, W, C] of uint8 pixels [H, W, 1 or 3]."""
-        height, width = tf.unstack(tf.shape(pixels)[:2])
+        neutral = [[0, 0], [0, 0], [0, self.channels - 1]]  # chroma
         if self.color == "rgb":
-            true = tf.broadcast_to(pixels, [height, width, 3])
+            true = tf.broadcast_to(pixels, [*tf.unstack(tf.shape(pixels)[:2]), 3])
         else:
             true = tf.cond(
                 tf.shape(pixels)[2] == 1,
-                lambda: tf.concat(
-                    [pixels]
-                    + [tf.fill([height, width, 1], tf.constant(128, tf.uint8))]
-                    * (self.channels - 1),
-                    axis=2,
-                ),
+                lambda: tf.pad(pixels, neutral, constant_values=128),
                 lambda: self._ycbcr(pixels),
             )
         return tf.ensure_shape(true, [None, None, self.channels])
+
+    def _unpacked(self, content):
+        """[H, W, C] of `contents.Contents.encoded` of an image of "channels"."""
+        shape = tf.io.decode_raw(tf.strings.substr(content, 0, 12), tf.int32)
+        rest = tf.strings.substr(content, 12, tf.strings.length(content) - 12)
+        pixels = tf.reshape(tf.io.decode_raw(rest, self.of_true), shape)
+        return tf.ensure_shape(pixels, [None, None, self.channels])
 
     def _ycbcr(self, rgb):
         matrix, offset, divisor = image.WHOLE
@@ -167,8 +169,8 @@ class Pairs:
         return tf.cast(tf.stack([x // divisor for x in sums], axis=2), tf.uint8)
 
     def floats(self, pixels: tf.Tensor) -> tf.Tensor:
-        """float32 of the pixels, uint8 ones divided by 255."""
-        if pixels.dtype != tf.uint8:
+        """float32 of the pixels, integers divided by the largest of their dtype."""
+        if pixels.dtype == tf.float32:
             return pixels
         return tf.cast(pixels, tf.float32) / self._top
 
@@ -193,7 +195,7 @@ class Pairs:
         """[*size, C] from `corner` on of the network's input, of `dtype`.
 
         Args:
-            x: uint8 [H, W, C], the true image or the low-resolution one of a file.
+            x: [H, W, C], the true image or the low-resolution one of a file.
             axes: of the true image.
             corner, size: of the part.
         """
@@ -267,7 +269,7 @@ def _columns_first(rows, columns, x):
 class Held(NamedTuple):
     """Images of many sizes, end to end; the tables are int64."""
 
-    true: tf.Tensor  # uint8 [pixels, C]
+    true: tf.Tensor  # of `Pairs.of_true` [pixels, C]
     start: np.ndarray  # [images], of each image's first pixel
     width: np.ndarray
     input: tf.Tensor  # of `Pairs.dtype` [pixels, C]
@@ -282,7 +284,7 @@ def hold(images: contents.Contents, made: Pairs, sides: list[int]) -> Held | Non
         ValueError: for an image too small for a patch, whose side is of `sides`.
     """
     count = len(images.source.names)
-    cost = made.channels, made.channels * made.dtype.size
+    cost = made.channels * made.of_true.itemsize, made.channels * made.dtype.size
     if not (found := images.sizes(made.scales, sides, made.input, cost, HELD)):
         return None
     sizes, input_sizes = found
@@ -292,13 +294,12 @@ def hold(images: contents.Contents, made: Pairs, sides: list[int]) -> Held | Non
     )
     true, input = (
         tf.Variable(tf.zeros([x.sum(), made.channels], dtype))
-        for x, dtype in ((pixels, tf.uint8), (input_pixels, made.dtype))
+        for x, dtype in ((pixels, made.of_true), (input_pixels, made.dtype))
     )
 
     def file(i):
-        places = [(images.stand_ins[i].item(), made.scales)]
-        content, is_path = images.files(places)
-        return content[0], is_path[0]
+        found = images.files([(images.stand_ins[i].item(), made.scales)])
+        return tuple(x[0] for x in found)
 
     def make(first, last):
         dataset = tf.data.Dataset.range(first, last)

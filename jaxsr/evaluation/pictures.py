@@ -1,6 +1,7 @@
 """Scores of pictures that any program made, against the reference ones."""
 
 import csv
+import functools
 import io
 import math
 import os
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxsr import image, metrics, perceptual, terminal
-from jaxsr.data import naming, sets
+from jaxsr.data import folders, naming
 from jaxsr.files import depth, reading
 
 LUMA = np.array([0.299, 0.587, 0.114])  # of JPEG
@@ -54,7 +55,7 @@ def pairs_of(
         )
     if not sr.is_dir():
         return [Pair(hr.name, sr, hr)], []
-    results, true = (sets.image_files(folder) for folder in (sr, hr))
+    results, true = (folders.image_files(folder) for folder in (sr, hr))
     for folder, found in ((sr, results), (hr, true)):
         if not found:
             raise ValueError(f"{terminal.shown(folder)} holds no images.")
@@ -148,11 +149,7 @@ def cropped(hr: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:
     return hr[: size[0], : size[1]]
 
 
-def _floats(pixels: np.ndarray) -> np.ndarray:
-    """float64 in [0, 1] of a file's pixels."""
-    if pixels.dtype.kind == "f":
-        return np.asarray(pixels, np.float64)
-    return image.from_uint(pixels, np.float64)
+_floats = functools.partial(image.to_floats, dtype=np.float64)
 
 
 def _rounded(y: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Scores of a model on image sets, by the usual protocol of the papers."""
 
-import fractions
 import functools
 import math
 import re
@@ -13,8 +12,7 @@ import numpy as np
 
 from jaxsr import image, metrics, models, perceptual, weights
 from jaxsr.data import pairs, sources
-from jaxsr.inference import program, tiling, upscale
-from jaxsr.models import cost
+from jaxsr.inference import program, tiling
 
 _Y = (
     "Y of MATLAB's rgb2ycbcr rounded to 8 bits, bicubic degradation, low resolution "
@@ -29,6 +27,12 @@ PROTOCOLS = {
     "rgb": (
         "RGB, bicubic degradation, low resolution and output rounded to 8 bits, Y of "
         "both, border of `scale` pixels left out, mean over images"
+    ),
+    "channels": (
+        "all channels over the range of their dtype, bicubic degradation, low "
+        "resolution not rounded, output rounded to the dtype of the images (floats are "
+        "not), border of `scale` pixels left out, squared error and SSIM averaged over "
+        "channels, mean over images"
     ),
 }
 # Printed with LPIPS: measured on the images of `restore_rgb`, borders included.
@@ -52,7 +56,7 @@ class Score(NamedTuple):
 
 
 def baseline(
-    name: str = "bicubic", color: str = "y", *, blur: float = 0.0
+    name: str = "bicubic", color: str = "y", *, blur: float = 0.0, **more
 ) -> weights.Model:
     """An interpolation of `models.NETWORKS`: a model without weights, at any scale.
 
@@ -60,9 +64,10 @@ def baseline(
         name: of the interpolation.
         color: in which it is measured.
         blur: as in `image.degrade`, of the images that it is measured on.
+        **more: of its card, such as the number of "channels".
     """
     net = models.make(name)
-    more = {"blur": blur} if blur else {}
+    more |= {"blur": blur} if blur else {}
     card = weights.make_card(net, color=color, scales=[], trained_on="nothing", **more)
     return weights.Model(net, {}, card)
 
@@ -78,8 +83,8 @@ def shipped() -> dict[str, weights.Model]:
 
 def bicubic_of(model: weights.Model) -> weights.Model:
     """Bicubic interpolation as a model to be measured."""
-    card = model.card
-    return baseline(color=card["color"], blur=card.get("blur", 0.0))
+    kept = ("color", "blur", "channels")
+    return baseline(**{key: x for key, x in model.card.items() if key in kept})
 
 
 def restore_image(
@@ -87,8 +92,9 @@ def restore_image(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(sr, hr), float32 [H, W, 1]: an image degraded and restored, and the true one.
 
-    Both are Y as the protocol compares them, before the border is left out. A model
-    with a "blur" on its card gets images with that blur.
+    Both are Y as the protocol compares them, before the border is left out; of a model
+    of "channels" all channels [H, W, C]. A model with a "blur" on its card gets images
+    with that blur.
 
     Args:
         model: of any colour.
@@ -96,8 +102,9 @@ def restore_image(
         scale: by which it is reduced.
         low: as in `pairs.make_pair`.
     """
-    color = model.card["color"]
-    return tuple(_as_y(x, color) for x in _restore(model, pixels, scale, low))
+    color, dtype = model.card["color"], pixels.dtype
+    restored = _restore(model, pixels, scale, low)
+    return tuple(_compared(x, color, dtype) for x in restored)
 
 
 def restore_rgb(
@@ -106,7 +113,8 @@ def restore_rgb(
     """(sr, hr), float32 RGB [H, W, 3] of 8 bits, as displayed.
 
     The arguments are those of `restore_image`. A network of Y gets its chroma from
-    bicubic, and gray is three equal channels, as in `upscale.upscale`.
+    bicubic, and gray is three equal channels, as in `upscale.upscale`. Of "channels"
+    the first three are shown, or the first, over the range of the true image.
     """
     sr, _ = _restore(model, pixels, scale, low)
     return _as_rgb(sr, pixels, scale, low, model.card)
@@ -125,14 +133,24 @@ def _restore(model, pixels, scale, low, **options):
     return tiling.apply(net, model.variables, x, scale=branch, **options), hr
 
 
-def _as_y(x, color):
+def _compared(x, color, dtype):
+    """What is compared of an image in the colour of a model: Y, or all "channels"."""
+    if color == "channels":
+        return (
+            x.clip(0, 1) if dtype.kind == "f" else image.quantise(x, 8 * dtype.itemsize)
+        )
     x = image.quantise(x)
     return image.rgb_to_y(x) if color == "rgb" else x[..., :1]
 
 
 def _as_rgb(sr, pixels, scale, low, card):
     """(sr, hr) of a network's sr, in its colour, and of the true pixels."""
-    hr = image.modcrop(image.from_uint(pixels), scale)
+    hr = image.modcrop(image.to_floats(pixels), scale)
+    if card["color"] == "channels":
+        shown = slice(3 if hr.shape[2] > 2 else 1)
+        top = max(float(hr[..., shown].max()), 1e-6)
+        sr, hr = (image.quantise(x[..., shown] / np.float32(top)) for x in (sr, hr))
+        return tuple(np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
     if low is None:
         x = image.degrade(hr, scale, blur=card.get("blur", 0.0))
     else:
@@ -185,6 +203,8 @@ def evaluate(
         ensemble: measures the mean over eight flips and rotations, as `NAME+`.
     """
     label, color = model.card["network"] + "+" * ensemble, model.card["color"]
+    if lpips is not None and color == "channels":
+        raise ValueError("LPIPS is of RGB images; the model has channels of no colour.")
     made = {"from_files": source.low is not None}
     if precision != "float32":
         label += f" {precision}"
@@ -195,7 +215,7 @@ def evaluate(
             sr, hr = _restore(
                 model, pixels, scale, low, precision=precision, ensemble=ensemble
             )
-            pair = (_as_y(x, color)[None] for x in (sr, hr))
+            pair = (_compared(x, color, pixels.dtype)[None] for x in (sr, hr))
             values = _measure(*pair, border=math.ceil(scale))
             if lpips is not None:
                 pair = (x[None] for x in _as_rgb(sr, pixels, scale, low, model.card))
@@ -309,62 +329,6 @@ def compare(
                 precision=precision,
                 ensemble=averaged,
             )
-
-
-# Scales at which `rated` measures a model.
-SCALES = (1.5, 2, 2.5, 3, 4, 6, 8)
-
-
-def rated(
-    model: weights.Model, source: sources.Source, scales: Sequence[float] = SCALES
-) -> weights.Model:
-    """The model with its quality and cost by scale on its card, for model selection.
-
-    "upscaling" is scale, as "2.5" -> {"psnr", "multiply_adds"}: the mean PSNR in dB of
-    `upscaled_psnr`, and the network's multiply-adds for an output of 1280x720 pixels.
-    "cost" is `cost.facts`, and "rated_on" says how many images of what.
-
-    Args:
-        model: of any network, also for scales that are not its own.
-        source: the true images.
-        scales: with few digits, since images are cropped to sizes that they divide.
-    """
-    net = model.net
-    costs = cost.facts(net, image.channels(model.card["color"]))
-    table = {}
-    for scale in scales:
-        psnrs = [
-            upscaled_psnr(model, source.read(i), scale)
-            for i in range(len(source.names))
-        ]
-        branch = upscale.branch(net, scale)
-        factor = tiling.enlargement(net, branch)
-        made = (factor / scale) ** 2 if net.input == "low" else 1
-        adds = costs["multiply_adds"][str(branch or "")]
-        table[f"{scale:g}"] = {
-            "psnr": float(np.mean(psnrs)),
-            "multiply_adds": round(adds * made),
-        }
-    rated_on = f"{len(source.names)} images of {source.name}"
-    facts = {"upscaling": table, "cost": costs, "rated_on": rated_on}
-    return model._replace(card=model.card | facts)
-
-
-def upscaled_psnr(model: weights.Model, pixels: np.ndarray, scale: float) -> float:
-    """PSNR in dB of an image reduced by a scale and upscaled again, as users get it.
-
-    The low-resolution image has the colours and 8 bits of `pixels`; PSNR is that of Y
-    rounded to 8 bits without a border of the scale, rounded up. A blank image is
-    restored exactly, which counts as 100 dB.
-    """
-    ratio = fractions.Fraction(scale).limit_denominator(100)
-    hr = image.modcrop(pixels, ratio.numerator)
-    low = image.to_uint(image.resize(image.from_uint(hr), 1 / scale))
-    sr = upscale.to_size(low, hr.shape[:2], model, tiling.Options())
-    psnr = metrics.psnr(
-        *(image.luma(x)[None] for x in (sr, hr)), border=math.ceil(scale)
-    )
-    return min(float(psnr[0]), 100.0)
 
 
 def evaluate_all(

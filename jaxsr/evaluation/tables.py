@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsr import files, image, models, papers, weights
+from jaxsr import files, models, papers, weights
 from jaxsr.data import sets
 from jaxsr.evaluation import protocol
 from jaxsr.models import cost
@@ -25,10 +25,10 @@ def rows_of(card: dict, scale: int) -> list[models.Row]:
     """The rows of `models.NETWORKS` that describe a model at a scale.
 
     Empty where its network differs from the paper's, or it is measured on images
-    degraded in another way.
+    degraded in another way, or of channels that are no colours.
     """
     network = models.NETWORKS.get(card["network"])
-    if network is None or card.get("blur"):
+    if network is None or card.get("blur") or "channels" in card:
         return []
     defaults = models.fields_of(network.cls)
     fields = _comparable(defaults | card["fields"])
@@ -185,7 +185,7 @@ class Point(NamedTuple):
 
 def points(named, data):
     for name, (net, _, card) in named.items():
-        counted = card.get("cost") or cost.facts(net, image.channels(card["color"]))
+        counted = card.get("cost") or cost.facts(net, weights.channels_of(card))
         for scale in card["scales"]:
             adds = counted["multiply_adds"]
             own = cost.Cost(counted["parameters"], adds.get(str(scale), adds.get("")))
@@ -204,7 +204,7 @@ def points(named, data):
 def _beaten_by(name, scale, named):
     """The model of another scale that is better at this one, at no higher cost.
 
-    Compares the tables of `protocol.rated`, where bicubic follows the network; better
+    Compares the tables of `rating.rated`, where bicubic follows the network; better
     means by 0.05 dB. "" if there is none, or if a model of this scale is as good.
     """
     tables = {other: card.get("upscaling", {}) for other, (_, _, card) in named.items()}

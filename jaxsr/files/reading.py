@@ -77,6 +77,8 @@ def _suffix(file: str | os.PathLike | BinaryIO) -> str:
     suffix = pathlib.Path(file).suffix.lower() if named else ""
     if suffix in RAW:
         raise ValueError("it is a camera raw file. Convert it to TIFF or PNG first")
+    if suffix == ".npy":
+        raise ValueError("only models trained with color='channels' take .npy files")
     return suffix
 
 

@@ -76,10 +76,19 @@ def size(file) -> tuple[int, int] | None:
 
 
 @contextlib.contextmanager
-def _page(file) -> Iterator[tifffile.TiffPage | None]:
-    """The first page of a TIFF whose samples have 16 bits, or None."""
+def quiet() -> Iterator[None]:
+    """A context in which tifffile logs nothing: our errors say what it would."""
     _quiet.on = True
     try:
+        yield
+    finally:
+        _quiet.on = False
+
+
+@contextlib.contextmanager
+def _page(file) -> Iterator[tifffile.TiffPage | None]:
+    """The first page of a TIFF whose samples have 16 bits, or None."""
+    with quiet():
         try:
             opened = tifffile.TiffFile(file)
         except tifffile.TiffFileError:
@@ -90,8 +99,6 @@ def _page(file) -> Iterator[tifffile.TiffPage | None]:
             if deep and not all(type(n) is int for n in _stored_size(page)):
                 raise ValueError("its height and width are not one number each.")
             yield page if deep else None
-    finally:
-        _quiet.on = False
 
 
 def _stored_size(page: tifffile.TiffPage) -> tuple[int, int]:
@@ -212,6 +219,5 @@ BY_PILLOW = {
 }
 UPRIGHT = {1: 0, 2: 4, 3: 2, 4: 6, 5: 5, 6: 3, 7: 7, 8: 1}  # by the tag Orientation
 
-# Our errors say what tifffile would log about a file.
 _quiet = threading.local()
 tifffile.logger().addFilter(lambda record: not getattr(_quiet, "on", False))

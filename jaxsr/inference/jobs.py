@@ -16,7 +16,7 @@ import tqdm
 import tqdm.contrib.logging
 
 from jaxsr import cards, files, terminal, weights
-from jaxsr.files import depth, reading, writing
+from jaxsr.files import depth, reading, stacks, writing
 from jaxsr.inference import targets, tiling, upscale
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def upscale_files(
     model: weights.Model | str | os.PathLike = upscale.AUTO,
     *,
     size: targets.Size | None = None,
-    suffix: str = ".png",
+    suffix: str | None = None,
     existing: str = "error",
     dry_run: bool = False,
     quality: str = "balanced",
@@ -59,7 +59,8 @@ def upscale_files(
     Writes photo_x2.5.png for photo.jpg, atomically. EXIF orientation
     is applied; colour profile, EXIF, XMP and resolution are carried over where the
     format can hold them. While one image is upscaled the next is read and the last one
-    written.
+    written. A model of "channels" upscales .npy and TIFF files of so many, see
+    `stacks.read`, in their dtype.
 
     Args:
         inputs: files, folders and patterns like "photos/**/*.jpg". Links to folders are
@@ -73,7 +74,8 @@ def upscale_files(
         size: instead of a scale, (height, width), of which one may be None, or a float
             of megapixels: each image becomes as large as fits inside, its proportions
             kept. One that is larger fails.
-        suffix: a key of `writing.FORMATS`, of the files to write.
+        suffix: a key of `writing.FORMATS`, of the files to write; by default ".png",
+            and for a model of "channels" that of each input.
         existing: what to do if the output exists: "error" (that input
             fails), "overwrite" or "skip".
         dry_run: print what would be done, from the files' headers; write nothing.
@@ -95,12 +97,15 @@ def upscale_files(
     files.check_existing(existing)
     options = tiling.Options(**options)
     tiling.check_options(options)
+    chosen = functools.cache(lambda scale: _chosen(model, scale, quality))
+    first, _ = chosen(scale)  # fails before any work if the model does not exist
+    upscaled = _upscale_files if "channels" not in first.card else _upscale_stacks
     with reading.limited_to(max_megapixels):
-        return _upscale_files(
+        return upscaled(
             inputs,
             output,
             scale,
-            functools.cache(lambda scale: _chosen(model, scale, quality)),
+            chosen,
             size=size,
             suffix=suffix,
             existing=existing,
@@ -122,14 +127,8 @@ def _chosen(model, scale, quality) -> tuple[weights.Model, str]:
 def _upscale_files(
     inputs, output, scale, chosen, *, size, suffix, existing, dry_run, levels, **how
 ) -> Summary:
-    chosen(scale)  # fails before any work if the model does not exist
-    summary = Summary([], [], [])
-
-    def fail(source, reason):
-        summary.failed.append(Failure(source, reason))
-        logger.error("%s: %s", terminal.shown(source), reason)
-
-    ending = targets.ending(scale, size)
+    summary, fail = _noted()
+    ending, suffix = targets.ending(scale, size), suffix or ".png"
     jobs = []
     for source, target in targets.pairs(inputs, output, ending, suffix, levels, fail):
         try:
@@ -147,6 +146,47 @@ def _upscale_files(
     else:
         _run(jobs, chosen, summary.done, fail, levels=levels, **how)
     return summary
+
+
+def _upscale_stacks(
+    inputs, output, scale, chosen, *, size, suffix, existing, dry_run, levels, **how
+) -> Summary:
+    """`upscale_files` of files of `stacks`, by a model of "channels"."""
+    (model, _), (summary, fail) = chosen(scale), _noted()
+    read = functools.partial(stacks.read, channels=model.card["channels"])
+    kind = targets.Kind(
+        stacks.is_stack, lambda path: read(path).shape[:2], stacks.check_kind
+    )
+    ending = targets.ending(scale, size)
+    found = targets.pairs(inputs, output, ending, suffix, levels, fail, kind)
+    for source, target in tqdm.tqdm(
+        list(found), unit="image", leave=False, disable=None
+    ):
+        try:
+            if not files.to_write(target, existing):
+                summary.skipped.append(target)
+                continue
+            pixels = read(source)
+            old = pixels.shape[:2]
+            job = _Job(source, target, old, *targets.goal(old, scale, size))
+            if not dry_run:
+                stacks.write(upscale.to_size(pixels, job.size, model, **how), target)
+            summary.done.append(target)
+            _tell(job)
+        except ERRORS as error:
+            fail(source, str(error) or type(error).__name__)
+    return summary
+
+
+def _noted() -> tuple[Summary, Callable[[pathlib.Path, str], None]]:
+    """An empty summary, and a function that logs and adds a failure."""
+    summary = Summary([], [], [])
+
+    def fail(source, reason):
+        summary.failed.append(Failure(source, reason))
+        logger.error("%s: %s", terminal.shown(source), reason)
+
+    return summary, fail
 
 
 class _Job(NamedTuple):

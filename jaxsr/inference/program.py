@@ -219,7 +219,7 @@ def _after(
         sr = _resized(sr, *tile["after"])
     colours = _colours(bicubic, form)
     sr = merged(sr, colours, form.color)
-    if sr.shape[-1] == 1 and form.color != "rgb":
+    if sr.shape[-1] == 1 and form.color in ("y", "ycbcr"):
         sr = images.y_to_gray(sr)
     if form.blended:
         strength = tile["strength"][:, None, None, None]
@@ -271,7 +271,12 @@ def _resized(x: jax.Array, rows: Bands, columns: Bands) -> jax.Array:
 
 
 def network_channels(x: images.Array, color: str) -> images.Array:
-    """What a network of that colour takes, of gray [..., 1] or RGB [..., 3]."""
+    """What a network of that colour takes, of gray [..., 1] or RGB [..., 3].
+
+    One of "channels" takes the image as it is.
+    """
+    if color == "channels":
+        return x
     gray = x.shape[-1] == 1
     if color == "rgb":
         return x.repeat(3, axis=-1) if gray else x
@@ -285,8 +290,11 @@ def network_channels(x: images.Array, color: str) -> images.Array:
 def merged(sr: images.Array, bicubic: images.Array, color: str) -> images.Array:
     """Gray or RGB, as `bicubic` is, of what a network of that colour made.
 
-    A network of Y gets the chroma of `bicubic`, the enlarged image [..., 1 or 3].
+    A network of Y gets the chroma of `bicubic`, the enlarged image [..., 1 or 3]. What
+    one of "channels" made stays as it is.
     """
+    if color == "channels":
+        return sr
     gray = bicubic.shape[-1] == 1
     if color == "rgb":
         return sr.mean(axis=-1, keepdims=True) if gray else sr

@@ -9,27 +9,42 @@ import os
 import pathlib
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import PIL.Image
 
 from jaxsr import image, terminal
-from jaxsr.files import reading, writing
+from jaxsr.files import reading, stacks, writing
 from jaxsr.inference import upscale
 
 logger = logging.getLogger(__name__)
 
 
+class Kind(NamedTuple):
+    """The files that are upscaled: photographs, unless other functions are given."""
+
+    is_image: Callable[[pathlib.Path], bool] = reading.is_image  # of those in a folder
+    size_of: Callable[[pathlib.Path], tuple[int, int]] = reading.size_of
+    check: Callable[[str, writing.Levels], None] = writing.check_kind  # of targets
+
+
+PHOTOGRAPHS = Kind()
+
+
 def pairs(
-    inputs, output, ending, suffix, levels, fail
+    inputs, output, ending, suffix, levels, fail, kind: Kind = PHOTOGRAPHS
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path]]:
-    """Yields (source, target) of each image with a target of its own."""
+    """Yields (source, target) of each image with a target of its own.
+
+    Without a suffix a target has that of its source.
+    """
     output = None if output is None else pathlib.Path(output)
-    found = _find(inputs, output, fail)
-    kinds = PIL.Image.registered_extensions()
-    named = output and output.suffix.lower() in kinds and not output.is_dir()
+    found = _find(inputs, output, fail, kind)
+    known = PIL.Image.registered_extensions().keys() | set(stacks.SUFFIXES)
+    named = output and output.suffix.lower() in known and not output.is_dir()
     last = output.suffix if named else suffix
-    writing.check_kind(last, levels)
+    kind.check(last, levels)
     if named and len(found) > 1:
         raise ValueError(
             f"{output} is one file, but there are {len(found)} inputs. Name a folder."
@@ -37,7 +52,7 @@ def pairs(
     owners = collections.defaultdict(list)  # real target -> (source, target)
     for source, below in found.items():
         target = source if output is None else output / below
-        target = output if named else renamed(target, ending, suffix)
+        target = output if named else renamed(target, ending, suffix or source.suffix)
         owners[os.path.realpath(target)].append((source, target))
     originals = {os.path.realpath(source) for source in found}
     for real, pairs in owners.items():
@@ -67,7 +82,7 @@ def clash(others: Iterable[str | os.PathLike], target: str | os.PathLike) -> str
     )
 
 
-def _find(inputs, output, fail) -> dict[pathlib.Path, pathlib.Path]:
+def _find(inputs, output, fail, kind) -> dict[pathlib.Path, pathlib.Path]:
     """Image file -> its path below the input, for all inputs; `fail`s the others."""
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
@@ -80,11 +95,11 @@ def _find(inputs, output, fail) -> dict[pathlib.Path, pathlib.Path]:
             root = pathlib.Path(*fixed)
             paths = map(pathlib.Path, sorted(glob.glob(text, recursive=True)))
             paths = [path for path in paths if not path.is_dir()]
-            paths = _originals(paths, root, output)
+            paths = _originals(paths, root, output, kind)
             lack = "no image matches."
         elif os.path.isdir(text):
             root = pathlib.Path(text)
-            paths = _originals(_walk(root, fail), root, output)
+            paths = _originals(_walk(root, fail), root, output, kind)
             lack = "the folder holds no images."
         else:
             paths = [pathlib.Path(text)]
@@ -115,13 +130,14 @@ def _walk(folder: pathlib.Path, fail) -> Iterator[pathlib.Path]:
 
 
 def _originals(
-    paths: Iterable[pathlib.Path], root: pathlib.Path, output: pathlib.Path | None
+    paths: Iterable[pathlib.Path],
+    root: pathlib.Path,
+    output: pathlib.Path | None,
+    kind: Kind,
 ) -> list[pathlib.Path]:
     """The images among the paths, without the results of earlier runs."""
     images = [
-        path
-        for path in paths
-        if not path.name.startswith(".") and reading.is_image(path)
+        path for path in paths if not path.name.startswith(".") and kind.is_image(path)
     ]
     stems = {}
     for path in images:
@@ -131,7 +147,7 @@ def _originals(
     made = [
         path
         for path in images
-        if _is_result(path, stems)
+        if _is_result(path, stems, kind)
         or (nested and _lies_in(os.path.realpath(path), folder))
     ]
     if made:
@@ -147,7 +163,7 @@ def _lies_in(path: str, folder: str) -> bool:
     return path.startswith(os.path.join(folder, ""))
 
 
-def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
+def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list], kind) -> bool:
     """Whether an image has the name and size of an upscaled copy of another here.
 
     If a size cannot be read, only the name is compared.
@@ -155,7 +171,7 @@ def _is_result(path: pathlib.Path, stems: dict[pathlib.Path, list]) -> bool:
     name = MADE.fullmatch(path.stem)
     for original in stems.get(path.with_name(name[1]), ()) if name else ():
         try:
-            old, new = reading.size_of(original), reading.size_of(path)
+            old, new = kind.size_of(original), kind.size_of(path)
         except ValueError:
             return True
         with contextlib.suppress(ValueError):

@@ -38,7 +38,8 @@ def upscale(
     upscales all three. Gray is upscaled as RGB of three equal channels: it is mapped to
     16..235 and back for networks of Y and YCbCr, and is the mean of what a network of
     RGB makes. A scale that a network lacks is its next larger one reduced by bicubic,
-    or its largest enlarged.
+    or its largest enlarged. A model of "channels" takes arrays of just so many, none of
+    which is alpha, over the whole range of their dtype.
 
     Args:
         image: an array [H, W] or [H, W, C] of uint8, uint16 or floats in [0, 1], C from
@@ -99,7 +100,7 @@ def make_upscaler(
     model = choose(model, scale, quality)
     upscaler = functools.partial(upscale, scale=scale, model=model, **options)
     for size in sizes:
-        upscaler(np.zeros((*size, 3), np.uint8))
+        upscaler(np.zeros((*size, model.card.get("channels", 3)), np.uint8))
     return upscaler
 
 
@@ -130,10 +131,18 @@ def way(model: weights.Model, scale: float) -> str:
     return f"{name} x{factor}, {then} to x{scale:g} by bicubic,"
 
 
-def _pixels(array: np.ndarray) -> np.ndarray:
-    """The array as [H, W, C]; raises an error if it cannot be upscaled."""
+def _pixels(array: np.ndarray, count: int | None) -> np.ndarray:
+    """The array as [H, W, C]; raises an error if it cannot be upscaled.
+
+    C is `count`; from 1 to 4 where that is None.
+    """
     pixels = array[..., None] if array.ndim == 2 else array
-    if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > 4:
+    if count and (pixels.ndim != 3 or pixels.shape[2] != count):
+        raise ValueError(
+            f"the model takes images of {count} channels, [H, W, {count}]; got shape "
+            f"{array.shape}."
+        )
+    if pixels.ndim != 3 or 0 in pixels.shape or pixels.shape[-1] > (count or 4):
         raise ValueError(
             "image must be [H, W] or [H, W, C], not empty, with 1 to 4 channels; got "
             f"shape {array.shape}."
@@ -151,10 +160,17 @@ def _pixels(array: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _tops(pixels: np.ndarray, data_range: int | None) -> np.ndarray:
-    """The value of 1 in each channel of pixels [H, W, C]."""
+def _tops(pixels: np.ndarray, data_range: int | None, whole: bool) -> np.ndarray:
+    """The value of 1 in each channel of pixels [H, W, C]; `whole`: of their dtype."""
     if pixels.dtype.kind != "u":
         return np.ones(pixels.shape[-1], np.float32)
+    if whole:
+        if data_range is not None:
+            raise ValueError(
+                "a model of channels takes values over the range of their dtype; got "
+                f"data_range={data_range}."
+            )
+        return np.full(pixels.shape[-1], np.iinfo(pixels.dtype).max, np.float32)
     colours = depth.without_alpha(pixels)
     tops = [depth.data_range(colours, data_range)] * colours.shape[-1]
     if len(tops) < pixels.shape[-1]:
@@ -184,11 +200,12 @@ def to_size(
         empty: (shape, dtype) -> array [*size, C], which is filled.
     """
     tiling.check_options(options)
-    pixels = _pixels(array)
+    count = model.card.get("channels")
+    pixels = _pixels(array, count)
     net = model.net
     old, channels = pixels.shape[:2], pixels.shape[-1]
-    top = _tops(pixels, data_range)
-    alpha = channels in (2, 4)
+    top = _tops(pixels, data_range, whole=count is not None)
+    alpha = count is None and channels in (2, 4)
     if alpha:
         pixels = _fill_hidden(pixels)
     scale = branch(net, max(new / side for new, side in zip(size, old)))

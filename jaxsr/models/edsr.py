@@ -23,7 +23,8 @@ class EDSR(nn.Module):
 
     The defaults are the paper's large model. Its baseline has blocks=16, width=64 and
     residual_scale=1.0. `mean`, one value for each channel, is taken off the input and
-    added to the output; for images of Y it may be a colour of RGB. In between values
+    added to the output; other images than RGB may have a colour of RGB, see `means`. In
+    between values
     are 0..255, as in the published weights.
     `dtype` is that of the body's activations; head, tail and parameters stay float32.
 
@@ -59,10 +60,7 @@ class EDSR(nn.Module):
 
 
 def shift(images: jax.Array, mean: tuple[float, ...]) -> jax.Array:
-    """The images, from [0, 1] to 0..255 less the mean of each channel.
-
-    Of images of Y the mean is that of a mean colour of RGB.
-    """
+    """The images, from [0, 1] to 0..255 less the mean of each channel, see `means`."""
     return 255 * (images - means(mean, images.shape[-1]))
 
 
@@ -72,10 +70,16 @@ def unshift(x: jax.Array, mean: tuple[float, ...]) -> jax.Array:
 
 
 def means(mean: tuple[float, ...], channels: int) -> np.ndarray:
-    """The mean of each channel [1, 1, 1, channels]: of one, Y of a mean of RGB."""
+    """The mean of each channel [1, 1, 1, channels].
+
+    Of a mean of RGB it is the Y for one channel. The default's average is that of each
+    of two, or of more than three.
+    """
     values = np.array(mean, np.float32).reshape(1, 1, 1, -1)
     if len(mean) == 3 and channels == 1:
         values = image.rgb_to_y(values)
+    elif tuple(mean) == DIV2K_MEAN and channels != 3:
+        values = np.full((1, 1, 1, channels), values.mean())
     if values.shape[-1] != channels:
         raise ValueError(
             f"mean must have one value for each of the {channels} channels; got {mean}."

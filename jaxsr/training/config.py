@@ -38,7 +38,9 @@ SETTINGS = {
     # A name of jaxsr.models.NETWORKS and the fields that differ from the paper's.
     "network": ({"name": "vdsr"}, _DICTIONARY),
     "in_training": ({}, _DICTIONARY),  # fields that differ while it is trained
-    "color": ("y", checks.one_of(image.CHANNELS)),
+    # "channels" are no colours: .npy and TIFF files of so many, see files/stacks.py.
+    "color": ("y", checks.one_of(image.COLORS)),
+    "channels": (1, checks.integer(most=image.MOST)),
     # A loss, or a weighted sum of several, as (("l1", 1.0), ("gradient", 0.1)).
     "loss": ("half_sum_squared", checks.either(_LOSS, _WEIGHTED)),
     # A name of jaxsr.objectives.OBJECTIVES and its arguments, or "adversarial" and
@@ -180,6 +182,7 @@ def check(config: dict) -> None:
             raise ValueError(f"network.{field} is not for configs: set {setting}.")
     _check_remat(config)
     _check_scales(config)
+    _check_channels(config)
     _check_loss(config)
     _check_memory(config)
 
@@ -259,6 +262,20 @@ def _check_scales(config):
         )
 
 
+def _check_channels(config):
+    color, count = config["color"], config["channels"]
+    if color != "channels" and count != 1:
+        raise ValueError(
+            f"channels are set for color='channels' alone; got channels={count} and "
+            f"color={color!r}."
+        )
+    if color == "channels" and config["validation"]["best_by"] == "lpips":
+        raise ValueError(
+            "LPIPS is of RGB images; got color='channels'. Set "
+            "validation.best_by='psnr'."
+        )
+
+
 def _check_loss(config):
     names = [name for name, _ in loss_terms(config)]
     if VGG in names and config["color"] != "rgb":
@@ -278,7 +295,7 @@ def _check_loss(config):
 
 def _check_memory(config):
     """Raises a ValueError for settings that need more than this machine's memory."""
-    data, channels = config["data"], image.channels(config["color"])
+    data, channels = config["data"], channels_of(config)
     net = models.make(**config["network"] | config["in_training"])
     enlarged = net.input == "low" and data["plan"] != "pyramid"
     side = data["patch"] * (max(data["scales"]) if enlarged else 1)
@@ -296,6 +313,16 @@ def _check_memory(config):
                 f"more, and this machine has {memory / 1e9:.0f}: set data.batch, "
                 "data.patch, network or data.epoch lower."
             )
+
+
+def channels_of(config: dict) -> int:
+    """How many channels the network takes."""
+    return image.channels(config["color"], config["channels"])
+
+
+def stack_of(config: dict) -> int | None:
+    """The number of channels of images that are no photographs; None of others."""
+    return config["channels"] if config["color"] == "channels" else None
 
 
 def loss_terms(config: dict) -> list[tuple[str, float]]:

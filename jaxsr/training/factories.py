@@ -11,13 +11,20 @@ import flax.linen as nn
 import jax
 import optax
 
-from jaxsr import image, losses, models, optim, perceptual
+from jaxsr import losses, models, optim, perceptual
 from jaxsr.data import patches, sources
 from jaxsr.importers import features
 from jaxsr.models import cost, discriminator
 from jaxsr.training import objectives
 from jaxsr.training import step as steps
-from jaxsr.training.config import ADVERSARIAL, VGG, is_gan, loss_terms, uses_vgg
+from jaxsr.training.config import (
+    ADVERSARIAL,
+    VGG,
+    channels_of,
+    is_gan,
+    loss_terms,
+    uses_vgg,
+)
 
 
 def choose(table: dict, section: str, settings: dict, *args, **given):
@@ -229,7 +236,7 @@ def cost_of(config: dict) -> cost.Cost:
     side = data["patch"] * (scale if low and data["plan"] != "pyramid" else 1)
     return cost.count(
         net,
-        image.channels(config["color"]),
+        channels_of(config),
         size=(side, side),
         scale=scale if models.is_multiscale(net) else None,
     )

@@ -39,6 +39,7 @@ FREE = (
 # the setting has this value. Without an entry here, a new setting makes them fail.
 BEFORE = {
     "accumulate": 1,
+    "channels": 1,
     "data.blur": 0.0,
     "data.reduced": [1.0],
     "ema_decay": 0.0,

@@ -24,6 +24,7 @@ from jaxsr.training import (
     results,
     setup,
 )
+from jaxsr.training import config as configs
 from jaxsr.training import step as steps
 
 # Errors of a run that are reported in one line, without a traceback.
@@ -385,6 +386,7 @@ class Loop:
             hours=round(self.clock.seconds() / 3600, 3),
             device=f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             **({"blur": blur} if (blur := config["data"]["blur"]) else {}),
+            **({"channels": n} if (n := configs.stack_of(config)) else {}),
             **self.origin,
         )
         variables = jax.device_get(steps.variables_of(self.state))

@@ -18,7 +18,7 @@ import ml_collections
 
 from jaxsr import cards, devices, terminal, weights
 from jaxsr.data import sets
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import protocol, rating
 from jaxsr.training import config as configs
 from jaxsr.training import identity, logs, loop, process
 
@@ -190,7 +190,7 @@ def take(
     scores = list(protocol.compare(model, opened, scales, ensemble=ensemble))
     model = protocol.with_scores(model, scores)
     shipped.mkdir(parents=True, exist_ok=True)
-    weights.save(path, protocol.rated(model, sets.open_source(VALIDATION)))
+    weights.save(path, rating.rated(model, sets.open_source(VALIDATION)))
     text = ", ".join(
         f"{data} {scale} {score['psnr']:.2f}"
         for data, scales in model.card["scores"].items()
@@ -203,14 +203,14 @@ def take(
 
 
 def rate(names: list[str], shipped: pathlib.Path) -> None:
-    """Writes `protocol.rated`'s tables onto the cards of shipped models: these, or all.
+    """Writes `rating.rated`'s tables onto the cards of shipped models: these, or all.
 
     Nothing else in the files changes.
     """
     validation = sets.open_source(VALIDATION)
     for name in names or sorted(path.stem for path in shipped.glob(f"*{cards.SUFFIX}")):
         path = _file(name, shipped)
-        model = protocol.rated(weights.load(path), validation)
+        model = rating.rated(weights.load(path), validation)
         weights.save(path, weights.halved(model))
         found = model.card["upscaling"].items()
         text = ", ".join(f"x{scale} {row['psnr']:.2f}" for scale, row in found)

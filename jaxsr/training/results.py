@@ -11,6 +11,7 @@ from jaxsr import files, weights
 from jaxsr.data import fetching, sets, sources
 from jaxsr.evaluation import figures, protocol, tables
 from jaxsr.importers import features
+from jaxsr.training import config as configs
 from jaxsr.training import logs, process
 
 # Score that selects the best model -> 1 if higher is better, -1 if lower is better.
@@ -173,7 +174,7 @@ def open_benchmarks(config: dict, *, fetch: bool = False) -> list[sources.Source
         able = fetch and not missing  # after one failure the others would fail too
         opened = fetching.open_or_fetch if able else sets.open_source
         try:
-            found.append(opened(name, data_dir))
+            found.append(opened(name, data_dir, channels=configs.stack_of(config)))
         except (sources.DataNotFound, fetching.FetchError) as error:
             missing[name] = error
     if missing:

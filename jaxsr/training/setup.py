@@ -12,7 +12,7 @@ import optax
 from flax import traverse_util
 from jax.sharding import NamedSharding
 
-from jaxsr import checks, image, models, weights
+from jaxsr import checks, models, weights
 from jaxsr.data import fetching, own, patches, sets, sources
 from jaxsr.evaluation import protocol
 from jaxsr.models import edsr, srresnet
@@ -81,7 +81,11 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     net = models.make(**config["network"])
     shown = in_study and not configs.chooses(config)
     source, validation = open_data(
-        config["data"], config["validation"], net.input, benchmark=shown
+        config["data"],
+        config["validation"],
+        net.input,
+        benchmark=shown,
+        channels=configs.stack_of(config),
     )
     scales = config["data"]["scales"]
     lpips = results.load_lpips(config)
@@ -173,7 +177,7 @@ def first_variables(
         net: its network.
         side: of the network's input in training, in pixels.
     """
-    channels = image.channels(config["color"])
+    channels = configs.channels_of(config)
     seed = jax.random.key(config["seed"])
     variables = net.init(seed, jnp.zeros([1, side, side, channels]))
     if not configs.is_gan(config):
@@ -185,7 +189,12 @@ def first_variables(
 
 
 def open_data(
-    data: dict, validation: dict, input: str, *, benchmark: bool = False
+    data: dict,
+    validation: dict,
+    input: str,
+    *,
+    benchmark: bool = False,
+    channels: int | None = None,
 ) -> tuple[sources.Source, sources.Source]:
     """The training and the validation images that a config asks for.
 
@@ -198,6 +207,7 @@ def open_data(
         validation: that of the validation images.
         input: of the network.
         benchmark: whether these may be a benchmark.
+        channels: as in `sets.open_source`; then a missing set is an error.
 
     Raises:
         ValueError: where a benchmark set would be trained on or steer the run.
@@ -208,12 +218,12 @@ def open_data(
                 f"{name} is a benchmark set: it is only for the "
                 "evaluation after training."
             )
-    source = _open(data, data, "samples", "TRAINING ON")
+    source = _open(data, data, "samples", "TRAINING ON", channels)
     least = data["patch"] if data["plan"] == "pyramid" else 1
     source = sources.with_reduced(source, tuple(data["reduced"]), least=least)
     return (
         _with_room(data, source, input),
-        _open(data, validation, "samples-validation", "VALIDATING ON"),
+        _open(data, validation, "samples-validation", "VALIDATING ON", channels),
     )
 
 
@@ -246,16 +256,17 @@ def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source
     return sources.only(source, np.flatnonzero(fits))
 
 
-def _open(data, section, samples, doing):
+def _open(data, section, samples, doing, channels):
     """The images of data or validation, with low-resolution ones if it has a folder."""
     name, folder = section["name"], section["low"]
     data_dir, opened, missing = data["dir"] or None, [], []
     for part in sets.parts_of(name):
         try:
             low = "skip" if folder else "error"
-            opened.append(fetching.open_or_fetch(part, data_dir, low=low))
+            kind = {"low": low, "channels": channels}
+            opened.append(fetching.open_or_fetch(part, data_dir, **kind))
         except (sources.DataNotFound, fetching.FetchError) as error:
-            if data["strict"] or folder:
+            if data["strict"] or folder or channels is not None:
                 raise
             missing.append(f"!! {error}\n")
     if not missing:
