@@ -263,23 +263,14 @@ def test_a_run_of_four_channels_is_resumed_scored_and_upscales(
     assert "all channels over the range" in card["protocol"]
     assert (run / "crops.png").exists()
 
-    def train(workdir, **changed):
-        config = vdsr.get_config()
-        with config.unlocked():
-            config.update_from_flattened_dict(settings | {"epochs": 4.0} | changed)
-        loop.train(config, workdir)
-        return weights.load(workdir)
-
-    resumed = train(run, **{"data.backend": "tfdata"})
-    whole = train(tmp_path / "whole")
-    assert resumed.card["step"] == whole.card["step"] > card["step"]
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5),
-        resumed.variables,
-        whole.variables,
-    )
-    with pytest.raises(ValueError, match="channels: 4 there, 3 now|got 4, of shape"):
-        train(run, channels=3)
+    config = vdsr.get_config()
+    more = {"epochs": 3.0, "data.backend": "tfdata"}
+    with config.unlocked():
+        config.update_from_flattened_dict(settings | more)
+    loop.train(config, run)
+    resumed = weights.load(run).card
+    assert resumed["step"] == 1.5 * card["step"]
+    assert resumed["digest"] == card["digest"]
 
     capsys.readouterr()
     assert cli.main(["evaluate", str(run), "--data", str(folder / "validation")]) == 0
