@@ -1,4 +1,4 @@
-"""Perceptual networks: VGG19's features and their loss, and LPIPS.
+"""Perceptual networks: VGG19's features and their loss, LPIPS and DISTS.
 
 Images are RGB [B, H, W, 3] in [0, 1]. `importers.features` reads the weights.
 """
@@ -31,6 +31,11 @@ LPIPS_SIDE = 31  # pixels of the smallest image of which AlexNet's last layers s
 # `lpips` subtracts the first from RGB in [-1, 1] and divides by the second.
 LPIPS_SHIFT = (-0.030, -0.088, -0.188)
 LPIPS_SCALE = (0.458, 0.448, 0.450)
+
+# As `VGG19_BLOCKS`, and what `dists` subtracts from RGB and divides it by.
+VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+DISTS_MEAN = (0.485, 0.456, 0.406)
+DISTS_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class VGG19(nn.Module):
@@ -156,6 +161,79 @@ def lpips(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
         hr: as sr.
     """
     return LPIPS().apply({"params": params}, sr, hr)
+
+
+class DISTS(nn.Module):
+    """Images and VGG16's five features of them, compared by structure and texture.
+
+    Source: Ding, Ma, Wang and Simoncelli, "Image Quality Assessment: Unifying Structure
+    and Texture Similarity", IEEE TPAMI 2022, equations 3 to 7; `DISTS_pytorch`, their
+    code, version 0.1.
+    """
+
+    @nn.compact
+    def __call__(self, sr: jax.Array, hr: jax.Array) -> jax.Array:
+        """Returns the distance [B] of RGB images [B, H, W, 3] in [0, 1]."""
+        metrics.check_pair(sr, hr)
+        _check(hr, least=16, whom="DISTS")
+        images = jnp.concatenate([sr, hr])
+        mean, deviation = (
+            jnp.reshape(jnp.array(x), (1, 1, 1, 3))
+            for x in (DISTS_MEAN, DISTS_DEVIATION)
+        )
+        x, stages = (images - mean) / deviation, [images]
+        for i, (count, width) in enumerate(VGG16_BLOCKS, 1):
+            if i > 1:
+                x = _smooth_pool(x)
+            for j in range(1, count + 1):
+                x = nn.relu(nn.Conv(width, (3, 3), name=f"conv{i}_{j}")(x))
+            stages.append(x)
+        similar = [_textures_and_structures(*jnp.split(x, 2)) for x in stages]
+        textures, structures = (jnp.concatenate(x, axis=-1) for x in zip(*similar))
+        alpha, beta = (
+            self.param(name, nn.initializers.ones, textures.shape[-1:])
+            for name in ("alpha", "beta")
+        )
+        whole = jnp.sum(textures * alpha + structures * beta, axis=-1)
+        return 1 - whole / jnp.sum(alpha + beta)
+
+
+def _smooth_pool(x):
+    """The root of the squares' sums, weighted by a 3x3 Hann window, at every other."""
+    x = x**2
+    for axis in (1, 2):
+        x = jnp.moveaxis(x, axis, -1)
+        x = jnp.pad(x, [(0, 0)] * 3 + [(1, 1)])
+        left, middle, right = (x[..., i : x.shape[-1] - 2 + i : 2] for i in range(3))
+        x = jnp.moveaxis((left + 2 * middle + right) / 4, -1, axis)
+    return jnp.sqrt(x + 1e-12)
+
+
+def _textures_and_structures(sr, hr):
+    """How similar are, in each channel, means and correlations of features: [B, C]."""
+
+    def mean(x):
+        return jnp.mean(x, axis=(1, 2), keepdims=True)
+
+    mean_sr, mean_hr = mean(sr), mean(hr)
+    sr, hr = sr - mean_sr, hr - mean_hr
+    textures = (2 * mean_sr * mean_hr + 1e-6) / (mean_sr**2 + mean_hr**2 + 1e-6)
+    structures = (2 * mean(sr * hr) + 1e-6) / (mean(sr**2) + mean(hr**2) + 1e-6)
+    return textures[:, 0, 0], structures[:, 0, 0]
+
+
+def dists(params: dict, sr: jax.Array, hr: jax.Array) -> jax.Array:
+    """Deep image structure and texture similarity [B] of RGB images: 0 for equal ones.
+
+    Over all pixels, borders included. Differentiable, so also a loss.
+
+    Args:
+        params: of `DISTS`, as `importers.features.load_dists` gives them.
+        sr: [B, H, W, 3] in [0, 1], at least 16 pixels a side. The authors reduce
+            images first, so that the shorter side has 256 pixels; this does not.
+        hr: as sr.
+    """
+    return DISTS().apply({"params": params}, sr, hr)
 
 
 def _check(images, *, least, whom):

@@ -1,12 +1,16 @@
 import functools
+import importlib.util
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.metrics
+from conftest import open_set
 
 from jaxsr import image, losses, metrics, perceptual
+from jaxsr.importers import features
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.1, 20.0), (0.01, 40.0)])
@@ -114,3 +118,58 @@ def test_psnr_of_integer_images_is_that_of_their_errors():
     np.testing.assert_allclose(
         metrics.psnr(overshoot, image.from_uint(hr), border=0), 0.0, atol=1e-5
     )
+
+
+def niqe_file():
+    """The numbers of the authors' photographs, as the package mmagic holds them."""
+    spec = importlib.util.find_spec("mmagic")
+    if spec is None:
+        pytest.skip("NIQE's numbers are missing: pip install --no-deps mmagic==1.2.0.")
+    folder = pathlib.Path(spec.origin).parent / "evaluation" / "metrics"
+    return folder / "niqe_pris_params.npz"
+
+
+def test_niqe_of_baboon_is_matlabs():
+    """MATLAB R2021a gives 5.7296, as BasicSR's documentation has it."""
+    params = features.load_niqe(niqe_file())
+    source = open_set("Set14")
+    baboon = image.from_uint(source.read(source.names.index("baboon")), np.float64)
+    y = image.quantise(image.rgb_to_y(baboon))[None]
+    with jax.enable_x64(True):
+        [score] = metrics.niqe(params, y, border=0)
+    assert score == pytest.approx(5.72957, abs=1e-5)
+    pair = jnp.asarray(np.concatenate([y, y[:, ::-1]]), jnp.float32)
+    single = metrics.niqe(params, pair, border=0)
+    np.testing.assert_allclose(single[0], 5.72957, atol=1e-2)
+    worse = image.gaussian_blur(pair, 2.0)
+    assert (metrics.niqe(params, worse, border=0) > single + 1).all()
+
+
+@pytest.mark.parametrize(("shape", "skewed"), [(1.0, 1), (2.0, 1), (0.7, 3)])
+def test_the_distributions_of_niqe_are_found(shape, skewed):
+    """Samples of |x|^shape ~ Gamma(1 / shape), the positive ones `skewed` as wide."""
+    rng = np.random.default_rng(0)
+    x = rng.gamma(1 / shape, size=400_000) ** (1 / shape)
+    # A side as wide has as many samples.
+    x = np.where(rng.random(len(x)) < 1 / (1 + skewed), -x, skewed * x)
+    alpha, left, right = metrics._fitted(jnp.asarray(x.reshape(1, 500, 800)))
+    np.testing.assert_allclose([alpha[0], left[0]], [shape, 1], rtol=0.02)
+    np.testing.assert_allclose(right[0], skewed, rtol=0.02)
+
+
+def test_niqe_needs_two_blocks_inside_the_border(photo):
+    y = image.luma(photo)[None, :194, :99]
+    params = {"mean": np.zeros(36), "covariance": np.eye(36)}
+    assert np.isfinite(metrics.niqe(params, y, border=1)).all()
+    with pytest.raises(ValueError, match="two blocks of 96x96 .* got 190x95"):
+        metrics.niqe(params, y, border=2)
+    assert np.isnan(metrics.niqe(params, jnp.zeros_like(y), border=0))[0]
+
+
+def test_a_file_that_is_not_of_niqe_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", mu_pris_param=np.zeros((1, 36)))
+    with pytest.raises(ValueError, match="expected mu_prisparam .* found"):
+        features.load_niqe(tmp_path / "a.npz")
+    (tmp_path / "b.mat").write_bytes(b"MATLAB 5.0")
+    with pytest.raises(ValueError, match="not a whole MATLAB file"):
+        features.load_niqe(tmp_path / "b.mat")

@@ -1,5 +1,7 @@
 import functools
 import json
+import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +188,47 @@ def test_lpips_is_read_from_the_two_files_that_are_to_be_had(
     for path in (None, tmp_path / "lpips"):
         found = features.load_lpips(path)
         jax.tree.map(np.testing.assert_array_equal, found, lpips)
+
+
+@pytest.fixture(scope="module")
+def dists():
+    """Params of random weights, read from a file as torchvision and the authors name
+    them."""
+    rng, tensors, index, inputs = np.random.default_rng(0), {}, 0, 3
+    for count, width in perceptual.VGG16_BLOCKS:
+        for _ in range(count):
+            kernel = rng.standard_normal((3, 3, inputs, width))
+            kernel *= np.sqrt(2 / (9 * inputs))
+            tensors[f"features.{index}.weight"] = kernel.astype(np.float32)
+            bias = 0.1 * rng.standard_normal(width)
+            tensors[f"features.{index}.bias"] = bias.astype(np.float32)
+            index, inputs = index + 2, width
+        index += 1
+    for name in ("alpha", "beta"):
+        tensors[name] = rng.random((1, 1475, 1, 1), np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(pathlib.Path(folder) / "dists.npz", **tensors)
+        return features.load_dists(folder)
+
+
+def test_dists_is_that_of_its_package(dists):
+    """DISTS_pytorch 0.1, once, in float64, with the same weights and images."""
+    rng = np.random.default_rng(1)
+    hr = rng.random((2, 45, 62, 3)).astype(np.float32)
+    noise = 0.1 * rng.standard_normal(hr.shape)
+    sr = np.clip(hr + noise, 0, 1).astype(np.float32)
+    found = perceptual.dists(dists, sr, hr)
+    np.testing.assert_allclose(found, [0.01457416, 0.01591629], rtol=1e-4)
+    np.testing.assert_allclose(perceptual.dists(dists, hr, hr), 0, atol=1e-6)
+    gradient = jax.grad(lambda x: perceptual.dists(dists, x, hr[:1]).sum())(sr[:1])
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() > 0
+
+
+def test_dists_refuses_small_images_and_foreign_files(dists, lpips_file):
+    with pytest.raises(ValueError, match="at least 16 pixels"):
+        perceptual.dists(dists, *[np.zeros((1, 15, 40, 3), np.float32)] * 2)
+    with pytest.raises(ValueError, match="as DISTS: expected the tensors alpha"):
+        features.load_dists(lpips_file)
 
 
 def lpips_in_torch(torch, file, sr, hr):

@@ -164,3 +164,17 @@ def test_two_files_for_one_image_are_an_error(tmp_path, photo, capsys):
         save(tmp_path / name, photo[:12, :12])
     assert cli.main(["score", str(tmp_path / "sr"), str(tmp_path / "hr")]) == 1
     assert "stand for the same image." in capsys.readouterr().err
+
+
+def test_niqe_is_a_column_of_its_own(photo, tmp_path, capsys):
+    sr = save(tmp_path / "a.png", photo)
+    numbers = {"mu_pris_param": np.zeros((1, 36)), "cov_pris_param": np.eye(36)}
+    np.savez(tmp_path / "niqe.npz", **numbers)
+    arguments = ["score", str(sr), str(sr), "--niqe", str(tmp_path / "niqe.npz")]
+    assert cli.main([*arguments, "--csv", str(tmp_path / "a.csv")]) == 0
+    assert "| image | PSNR, dB | SSIM | NIQE |" in capsys.readouterr().out
+    [row, _] = csv.DictReader((tmp_path / "a.csv").open())
+    assert list(row) == ["image", "psnr", "ssim", "niqe"] and float(row["niqe"]) > 0
+    save(sr, np.full((200, 200, 3), 7, np.uint8))
+    assert cli.main(arguments) == 1
+    assert "the image is flat everywhere" in capsys.readouterr().err

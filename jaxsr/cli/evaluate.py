@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scales", type=options.scales, help="such as 2,3,4 (those of the model)"
     )
-    options.add_lpips(parser)
+    options.add_weights(parser, "lpips")
     parser.add_argument(
         "--ensemble",
         action="store_true",

@@ -84,15 +84,15 @@ def add_written(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_lpips(parser: argparse.ArgumentParser) -> None:
-    """Adds --lpips: None where it is not given, False without a file."""
+def add_weights(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds a measure's option: None where it is not given, False without a file."""
     parser.add_argument(
-        "--lpips",
+        f"--{name}",
         type=os.path.expanduser,
         nargs="?",
         const=False,
         metavar="FILE",
-        help="also LPIPS; FILE holds its weights ($JAXSR_WEIGHTS/lpips)",
+        help=f"also {name.upper()}; FILE holds its weights ($JAXSR_WEIGHTS/{name})",
     )
 
 

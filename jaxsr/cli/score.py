@@ -26,7 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--border", type=int, help="edge pixels left out (the scale, or 0)"
     )
-    options.add_lpips(parser)
+    for name in ("lpips", "dists", "niqe"):
+        options.add_weights(parser, name)
     parser.add_argument(
         "--json", type=options.path, help="also write the scores to this file"
     )
@@ -43,12 +44,21 @@ def run(args: argparse.Namespace) -> int:
     if args.scale is not None and args.scale < 1:
         raise ValueError(f"--scale must be at least 1; got {args.scale:g}.")
     border = math.ceil(args.scale or 0) if args.border is None else args.border
-    lpips = None if args.lpips is None else features.load_lpips(args.lpips or None)
+    loaders = {
+        "lpips": features.load_lpips,
+        "dists": features.load_dists,
+        "niqe": features.load_niqe,
+    }
+    more = {
+        name: load(getattr(args, name) or None)
+        for name, load in loaders.items()
+        if getattr(args, name) is not None
+    }
     pairs, alone = pictures.pairs_of(args.sr, args.true)
     scores = list(
-        pictures.score(pairs, on=args.on, border=border, scale=args.scale, lpips=lpips)
+        pictures.score(pairs, on=args.on, border=border, scale=args.scale, more=more)
     )
-    protocol = pictures.protocol(args.on, border, lpips=lpips is not None)
+    protocol = pictures.protocol(args.on, border, more)
     print(f"{pictures.markdown(scores)}\n\nProtocol: {protocol}.")
     if args.json:
         tables.write_json(args.json, scores, protocol=protocol)

@@ -6,7 +6,7 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -34,6 +34,13 @@ class Score(NamedTuple):
     psnr: float  # dB
     ssim: float
     lpips: float | None = None
+    dists: float | None = None
+    niqe: float | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of what was measured."""
+        return [name for name, x in self._asdict().items() if x is not None]
 
 
 def pairs_of(
@@ -83,7 +90,7 @@ def score(
     on: str = "y",
     border: int = 0,
     scale: float | None = None,
-    lpips: dict | None = None,
+    more: dict[str, dict] | None = None,
 ) -> Iterator[Score]:
     """Yields the scores of each pair, and their means.
 
@@ -95,7 +102,7 @@ def score(
         border: edge pixels left out on each side.
         scale: where a reference image is larger by less than this on a side, it is
             cropped at the bottom and right, as by `image.modcrop`.
-        lpips: the params of `perceptual.LPIPS`, which sees whole RGB images.
+        more: name -> params, of those of `MORE` that are measured too.
 
     Raises:
         ValueError: for a file that cannot be read, or a pair of different sizes.
@@ -110,23 +117,24 @@ def score(
         try:
             hr = cropped(hr, sr.shape[:2], scale or 1)
             with jax.enable_x64(True):
-                values = [
-                    float(
-                        of(*(CHANNELS[on](x)[None] for x in (sr, hr)), border=border)[0]
-                    )
+                shown = [CHANNELS[on](x)[None] for x in (sr, hr)]
+                values = {
+                    of.__name__: float(of(*shown, border=border)[0])
                     for of in (metrics.psnr, metrics.ssim)
-                ]
-            if lpips is not None:
-                rgb = (
-                    np.broadcast_to(_floats(x), (1, *x.shape[:2], 3)).astype(np.float32)
-                    for x in (sr, hr)
-                )
-                values.append(float(perceptual.lpips(lpips, *rgb)[0]))
+                }
+            rgb = [
+                np.broadcast_to(_floats(x), (1, *x.shape[:2], 3)).astype(np.float32)
+                for x in (sr, hr)
+            ]
+            for name, params in (more or {}).items():
+                values[name] = float(MORE[name].of(params, *rgb, border)[0])
         except ValueError as error:
             raise ValueError(f"{pair.name}: {error}") from error
         rows.append(values)
-        yield Score(pair.name, *values)
-    yield Score("mean", *np.mean(rows, axis=0).tolist())
+        yield Score(pair.name, **values)
+    yield Score(
+        "mean", **{name: np.mean([r[name] for r in rows]).item() for name in values}
+    )
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
@@ -178,22 +186,54 @@ TEXTS = {
 }
 
 
-def protocol(on: str, border: int, *, lpips: bool = False) -> str:
-    """How `score` measures, in words."""
+class More(NamedTuple):
+    """Another measure."""
+
+    title: str
+    of: Callable  # (params, sr, hr, border) of float32 RGB [1, H, W, 3] -> [1]
+    text: str  # of the protocol
+
+
+def _niqe(params, sr, hr, border):
+    with jax.enable_x64(True):
+        y = image.quantise(image.rgb_to_y(np.asarray(sr, np.float64)))
+        found = metrics.niqe(params, y, border=border)
+    if np.isnan(found).any():
+        raise ValueError("NIQE has no value: the image is flat everywhere.")
+    return found
+
+
+MORE = {
+    "lpips": More(
+        "LPIPS",
+        lambda params, sr, hr, border: perceptual.lpips(params, sr, hr),
+        "LPIPS (AlexNet, version 0.1) of whole RGB images, border included",
+    ),
+    "dists": More(
+        "DISTS",
+        lambda params, sr, hr, border: perceptual.dists(params, sr, hr),
+        "DISTS of whole RGB images, border included",
+    ),
+    "niqe": More("NIQE", _niqe, "NIQE of the upscaled image's Y"),
+}
+
+
+def protocol(on: str, border: int, more: Iterable[str] = ()) -> str:
+    """How `score` measures, in words; `more` as there."""
     text = f"{TEXTS[on]}, gray images as they are, border of {border} pixels left out"
-    more = "; LPIPS (AlexNet, version 0.1) of whole RGB images, border included"
-    return f"{text}, mean over images{more * lpips}"
+    return "; ".join([f"{text}, mean over images", *(MORE[name].text for name in more)])
 
 
 def markdown(scores: list[Score]) -> str:
     """A Markdown table of the scores."""
-    head = ["image", "PSNR, dB", "SSIM", "LPIPS"]
-    rows = [[s.image, f"{s.psnr:.2f}", f"{s.ssim:.4f}"] for s in scores]
-    if scores[0].lpips is None:
-        head.pop()
-    else:
-        rows = [[*row, f"{s.lpips:.4f}"] for row, s in zip(rows, scores)]
-    rows = [head, ["---"] * len(head), *rows]
+    titles = {"psnr": "PSNR, dB", "ssim": "SSIM"} | {
+        n: m.title for n, m in MORE.items()
+    }
+    columns = scores[0].columns
+    rows = [[titles.get(name, name) for name in columns], ["---"] * len(columns)]
+    for s in scores:
+        digits = {"image": "", "psnr": ".2f", "niqe": ".2f"}
+        rows.append([f"{getattr(s, n):{digits.get(n, '.4f')}}" for n in columns])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -201,6 +241,6 @@ def as_csv(scores: list[Score]) -> str:
     """The scores as CSV, unrounded."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    columns = len(Score._fields) - (scores[0].lpips is None)
-    writer.writerows([Score._fields[:columns], *(s[:columns] for s in scores)])
+    columns = scores[0].columns
+    writer.writerows([columns, *([getattr(s, n) for n in columns] for s in scores)])
     return file.getvalue()

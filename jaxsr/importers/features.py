@@ -1,4 +1,4 @@
-"""Finds and reads the weights of VGG19 and LPIPS."""
+"""Finds and reads the weights of VGG19, LPIPS and DISTS, and the numbers of NIQE."""
 
 import functools
 import importlib
@@ -6,9 +6,11 @@ import io
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 import jax
 import numpy as np
+import scipy.io
 from flax import traverse_util
 
 from jaxsr import perceptual
@@ -31,6 +33,17 @@ LPIPS_URLS = (
     "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/"
     "weights/v0.1/alex.pth",
+)
+
+# DISTS consists of torchvision's VGG16 and the authors' weights.
+DISTS_URLS = (
+    "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "https://raw.githubusercontent.com/dingkeyan93/DISTS/master/DISTS_pytorch/"
+    "weights.pt",
+)
+NIQE_URL = (
+    "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics/"
+    "niqe_pris_params.npz"
 )
 
 TORCH = torch_files.SUFFIXES
@@ -70,15 +83,75 @@ def load_lpips(path: str | os.PathLike | None = None) -> dict:
         sources.DataNotFound: there is no file.
         ValueError: the file is foreign, or a tensor is missing or of a wrong shape.
     """
-    if path is None and (path := _found("lpips")) and path.suffix in TORCH:
-        path = path.parent
-    if path is None:
-        raise sources.DataNotFound(
-            "the weights of LPIPS were not found at "
-            f"{', '.join(map(str, _places('lpips')))}; put the files "
-            f"{' and '.join(LPIPS_URLS)} there."
-        )
+    path = path or _needed("lpips", "LPIPS", LPIPS_URLS)
     return _load(path, "LPIPS", _lpips, perceptual.LPIPS(), inputs=2)
+
+
+def load_dists(path: str | os.PathLike | None = None) -> dict:
+    """The params of `perceptual.DISTS`: of VGG16, and the learned channel weights.
+
+    Args:
+        path: a folder with the two files of `DISTS_URLS`, or an archive of their
+            tensors, kernels [h, w, in, out] (.npz). Without one, what is in the folder
+            "dists" of the places that `load_vgg19` names.
+
+    Raises:
+        sources.DataNotFound: there is no file.
+        ValueError: the file is foreign, or a tensor is missing or of a wrong shape.
+    """
+    path = path or _needed("dists", "DISTS", DISTS_URLS)
+    return _load(path, "DISTS", _dists, perceptual.DISTS(), inputs=2)
+
+
+def load_niqe(path: str | os.PathLike | None = None) -> dict:
+    """The params of `metrics.niqe`, float64.
+
+    Args:
+        path: the file of `NIQE_URL` (.npz), or the authors' modelparameters.mat.
+            Without one, what is in the folder "niqe" of the places that `load_vgg19`
+            names.
+
+    Raises:
+        sources.DataNotFound: there is no file.
+        ValueError: the file is foreign, or an array is missing or of a wrong shape.
+    """
+    path = pathlib.Path(path or _needed("niqe", "NIQE", [NIQE_URL])).expanduser()
+    if path.is_dir():
+        path = next(iter(_weight_files(path)), path)
+    readers = {".npz": formats.read_npz, ".mat": _read_mat}
+    try:
+        arrays = formats.reader(readers, path.suffix)(path.read_bytes())
+        arrays = {
+            name.replace("pris_param", "prisparam"): x for name, x in arrays.items()
+        }
+        found = {}
+        for key, name in (("mean", "mu_prisparam"), ("covariance", "cov_prisparam")):
+            found[key] = np.squeeze(np.asarray(arrays.get(name, ()), np.float64))
+        shapes = [x.shape for x in found.values()]
+        if shapes != [(36,), (36, 36)]:
+            raise ValueError(
+                "expected mu_prisparam [1, 36] and cov_prisparam [36, 36], found "
+                f"{sorted(arrays)}, with shapes {shapes}."
+            )
+    except ValueError as error:
+        raise ValueError(f"Cannot read {path} as NIQE: {error}") from error
+    return found
+
+
+def _dists(tensors: dict, suffix: str) -> tuple[dict, dict]:
+    """As `_vgg19`."""
+    names = {"alpha": "alpha", "beta": "beta"}
+    index = 0
+    for i, (count, _) in enumerate(perceptual.VGG16_BLOCKS, 1):
+        for j in range(1, count + 1):
+            for ours, theirs in (("kernel", "weight"), ("bias", "bias")):
+                names[f"conv{i}_{j}/{ours}"] = f"features.{index}.{theirs}"
+            index += 2  # each is followed by a ReLU
+        index += 1  # and each block by a maximum
+    params = {path: tensors[name] for path, name in names.items() if name in tensors}
+    for name in {"alpha", "beta"} & set(params):
+        params[name] = params[name].reshape(-1)
+    return params, names
 
 
 def _lpips(tensors: dict, suffix: str) -> tuple[dict, dict]:
@@ -134,7 +207,7 @@ def _load(path, whose, convert, net, *, inputs) -> dict:
     try:
         paths = [path]
         if path.is_dir():
-            paths = [file for file in sorted(path.iterdir()) if file.suffix in READERS]
+            paths = _weight_files(path)
         tensors = {}
         for file in paths:
             tensors |= formats.reader(READERS, file.suffix)(file.read_bytes())
@@ -157,11 +230,23 @@ def _load(path, whose, convert, net, *, inputs) -> dict:
 
 def _found(folder: str) -> pathlib.Path | None:
     """The first weight file in a folder of $JAXSR_WEIGHTS or of the image sets'."""
-    for place in _places(folder):
-        for file in sorted(place.glob("*")):
-            if file.suffix in READERS:
-                return file
-    return None
+    found = (file for place in _places(folder) for file in _weight_files(place))
+    return next(found, None)
+
+
+def _needed(folder: str, whose: str, urls: Sequence[str]) -> pathlib.Path:
+    """The file that `_found` gives, or where it is PyTorch's, its folder."""
+    if path := _found(folder):
+        return path.parent if path.suffix in TORCH else path
+    raise sources.DataNotFound(
+        f"the weights of {whose} were not found at "
+        f"{', '.join(map(str, _places(folder)))}; put the file{'s' * (len(urls) > 1)} "
+        f"{' and '.join(urls)} there."
+    )
+
+
+def _weight_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [x for x in sorted(folder.glob("*")) if x.suffix in READERS | {".mat": None}]
 
 
 def _places(folder: str) -> list[pathlib.Path]:
@@ -208,6 +293,14 @@ def _read_h5(data: bytes) -> dict[str, np.ndarray]:
     except Exception as error:  # whatever a cut or foreign file leads HDF5 into
         raise ValueError(f"it is not a whole HDF5 file ({error!r}).") from error
     return tensors
+
+
+def _read_mat(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a MATLAB file."""
+    try:
+        return scipy.io.loadmat(io.BytesIO(data))
+    except Exception as error:  # whatever a cut or foreign file leads SciPy into
+        raise ValueError(f"it is not a whole MATLAB file ({error!r}).") from error
 
 
 def _read_torch(data: bytes) -> dict[str, np.ndarray]:
