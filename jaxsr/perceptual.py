@@ -194,8 +194,7 @@ class DISTS(nn.Module):
             self.param(name, nn.initializers.ones, textures.shape[-1:])
             for name in ("alpha", "beta")
         )
-        whole = jnp.sum(textures * alpha + structures * beta, axis=-1)
-        return 1 - whole / jnp.sum(alpha + beta)
+        return 1 - (textures @ alpha + structures @ beta) / jnp.sum(alpha + beta)
 
 
 def _smooth_pool(x):

@@ -128,3 +128,11 @@ def test_the_papers_step_lowers_for_other_platforms(platform, dtype):
     )
     assert exported.platforms == (platform,)
     assert "stablehlo.convolution" in exported.mlir_module()
+
+
+def test_patches_that_unpadded_layers_consume_are_an_error():
+    net = models.make("srcnn")
+    variables = net.init(jax.random.key(0), jnp.zeros([1, 40, 40, 1]))
+    objective = objectives.supervised(net, losses.l1)
+    with pytest.raises(ValueError, match="leave no pixel of an input of 12x12"):
+        objective(variables, first(batches()), 0)

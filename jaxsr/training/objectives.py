@@ -31,6 +31,12 @@ def supervised(net: nn.Module, loss: Callable) -> Objective:
     def objective(variables, batch, step):
         del step
         sr, batch_stats = apply(net, variables, batch)
+        if 0 in sr.shape:
+            height, width = batch["lr"].shape[1:3]
+            raise ValueError(
+                "the network's layers without padding leave no pixel of an input of "
+                f"{height}x{width}. Set a larger data.patch."
+            )
         hr = _part(batch["hr"], sr.shape[1:3], offset)
         return loss(sr, hr), aux(sr, hr, batch_stats)
 
