@@ -162,7 +162,7 @@ def test_pair_of_rgb_is_rounded_and_takes_gray():
     assert x.shape == (6, 6, 3) and hr.shape == (12, 12, 3)
     np.testing.assert_array_equal(image.quantise(x), x)
     np.testing.assert_array_equal(x[..., 0], x[..., 2])
-    with pytest.raises(ValueError, match=r"\['rgb', 'y', 'ycbcr'\]; got 'cmyk'"):
+    with pytest.raises(ValueError, match=r"'rgb', 'y', 'ycbcr'\]; got 'cmyk'"):
         pairs.make_pair(pixels, 2, color="cmyk", input="low")
     with pytest.raises(ValueError, match="got 'high'"):
         pairs.make_pair(pixels, 2, color="y", input="high")

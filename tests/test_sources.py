@@ -583,7 +583,11 @@ def test_a_set_is_fetched_where_it_is_opened_and_one_line_says_where_it_cannot_b
     monkeypatch.setitem(fetching.fetch.__kwdefaults__, "url", server.url)
     source = fetching.open_or_fetch("Tiny", tmp_path)
     assert len(source.names) == 10
-    config = {"evaluation": {"sets": ("Tiny",)}, "data": {"dir": str(tmp_path / "b")}}
+    config = {
+        "color": "y",
+        "evaluation": {"sets": ("Tiny",)},
+        "data": {"dir": str(tmp_path / "b")},
+    }
     monkeypatch.delenv("JAXSR_DATA", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     (source,) = results.open_benchmarks(config, fetch=True)
