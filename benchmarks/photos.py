@@ -32,7 +32,7 @@ def compare_networks(path: str, repetitions: int) -> dict[str, list[float]]:
     forward = tiling.make_forward(model.net, None)
     side = enlargers.TILE // 2
     x = np.random.default_rng(0).random([count, side, side, 1]).astype(np.float32)
-    mesh = jax.make_mesh((count,), ("data",))
+    mesh = jax.sharding.Mesh(jax.devices(), ("data",))
     spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     ours, variables = jax.device_put(x, spread), jax.device_put(model.variables, whole)

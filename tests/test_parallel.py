@@ -218,10 +218,11 @@ def test_the_devices_exchange_each_gradient_once():
 def test_normalisation_adds_its_two_moments_and_their_gradients():
     state = make_state(SRRESNET, SGD)
     count = sum(p.size for p in jax.tree.leaves((state.params, state.batch_stats)))
-    *moments, gradients = collectives(SRRESNET)
-    layers = len(state.batch_stats)
-    assert moments == [["all-reduce", 2 * SRRESNET["width"]]] * 2 * layers
-    assert gradients == ["all-reduce", count + 2]
+    kinds, sizes = zip(*collectives(SRRESNET))
+    sums = 2 * len(state.batch_stats)
+    # Newer versions of XLA join some of the moments with some of the gradients.
+    assert kinds == ("all-reduce",) * (sums + 1)
+    assert sum(sizes) == 2 * SRRESNET["width"] * sums + count + 2
 
 
 @pytest.mark.parametrize("name", ["edsr", "mdsr"])
