@@ -34,7 +34,9 @@ def make_network(model: str):
 
     with safetensors.safe_open(model, "pt") as file:
         card = json.loads(file.metadata()["jaxsr"])
-    tensors = safetensors.torch.load_file(model)
+    tensors = {
+        name: x.float() for name, x in safetensors.torch.load_file(model).items()
+    }
 
     def conv(name):
         kernel, bias = (tensors[f"params/{name}/{part}"] for part in ("kernel", "bias"))
