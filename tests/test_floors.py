@@ -22,7 +22,6 @@ FLOORS = {
     "files": 1,
     "metrics": 1,
     "optim": 1,
-    "papers": 1,
     "perceptual": 1,
     "losses": 2,
     "models": 2,
@@ -40,6 +39,7 @@ FLOORS = {
     "training.identity": 5,
     "training.logs": 5,
     "training.process": 5,
+    "evaluation.papers": 1,
     "evaluation.pictures": 6,
     "evaluation.protocol": 6,
     "evaluation.rating": 6,
@@ -133,7 +133,7 @@ def test_no_folder_and_no_file_is_too_large_to_overlook():
     many = {"models", "importers", "studies", "cli"}
     folders = collections.Counter(path.parent for path in FILES)
     for folder, count in folders.items():
-        assert count <= 14 or folder.name in many, f"{folder} has {count} modules"
+        assert count <= 13 or folder.name in many, f"{folder} has {count} modules"
     for path in FILES:
         lines = len(path.read_text().splitlines())
         assert lines <= 400, f"{path} has {lines} lines"

@@ -10,7 +10,7 @@ import pytest
 
 from experiments import base
 from jaxsr import cli, image, weights
-from jaxsr.data import device, naming, own, pairs, patches, sets, sources, tfdata
+from jaxsr.data import device, folders, own, pairs, patches, sets, sources, tfdata
 from jaxsr.evaluation import protocol
 from jaxsr.training import config as configs
 from jaxsr.training import identity, loop
@@ -35,7 +35,7 @@ def two(tmp_path, photo):
 
 
 @pytest.mark.parametrize(
-    ("rest", "folders", "scale"),
+    ("rest", "parents", "scale"),
     [
         ("x2", ("X3",), 2),
         ("_srf_3_lr", (), 3),
@@ -48,8 +48,8 @@ def two(tmp_path, photo):
         ("_1920x1080", ("pix2pix", "low"), None),
     ],
 )
-def test_a_scale_is_read_in_names(rest, folders, scale):
-    assert naming.scale_of(rest, folders) == scale
+def test_a_scale_is_read_in_names(rest, parents, scale):
+    assert folders.scale_of(rest, parents) == scale
 
 
 LAYOUTS = {

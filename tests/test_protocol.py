@@ -7,9 +7,9 @@ import PIL.Image
 import pytest
 from conftest import GOLDEN, find_weights
 
-from jaxsr import image, models, papers, weights
+from jaxsr import image, models, weights
 from jaxsr.data import pairs, sets, sources
-from jaxsr.evaluation import figures, protocol, tables
+from jaxsr.evaluation import figures, papers, protocol, tables
 from jaxsr.importers import features
 from jaxsr.inference import upscale
 

@@ -12,8 +12,8 @@ import PIL.Image
 import pytest
 from conftest import open_set
 
-from jaxsr import cli, models, papers, weights
-from jaxsr.evaluation import figures
+from jaxsr import cli, models, weights
+from jaxsr.evaluation import figures, papers
 from jaxsr.reproduction import drawing, measures, outcome, runner, study
 from jaxsr.training import config as configs
 

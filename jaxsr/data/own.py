@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from jaxsr import image
-from jaxsr.data import naming, sets, sources
+from jaxsr.data import folders, sets, sources
 
 
 def with_low(
@@ -13,7 +13,7 @@ def with_low(
 ) -> sources.Source:
     """The source with low-resolution images from files, which are not made by bicubic.
 
-    They belong to its images by name, see `naming.owners`. A scale in their names, or
+    They belong to its images by name, see `folders.owners`. A scale in their names, or
     in those of their folders, tells it; otherwise their size does. Images without a
     partner at each of the scales are left out and named.
 
@@ -43,12 +43,12 @@ def with_low(
         )
     low = low._replace(names=tuple(f"{low.name}/{name}" for name in low.names))
     names = [f"{source.name}/{name}" for name in source.names]
-    keys = naming.unique((naming.key(name), name, i) for i, name in enumerate(names))
+    keys = folders.unique((folders.key(name), name, i) for i, name in enumerate(names))
     partners, alone = [], []
     for j, name in enumerate(low.names):
         path = pathlib.PurePosixPath(name)
-        key, rest = next(naming.owners(name, keys), (None, path.stem))
-        said = naming.scale_of(rest, path.parts[1:-1])
+        key, rest = next(folders.owners(name, keys), (None, path.stem))
+        said = folders.scale_of(rest, path.parts[1:-1])
         if said is not None and said not in scales:
             continue
         if key is None:
@@ -63,7 +63,7 @@ def with_low(
         if not fitting:
             raise ValueError(_misfit(name, size, names[i], true, possible))
         partners.append(((fitting[0], i), name, j))
-    found = naming.unique(partners)
+    found = folders.unique(partners)
     reasons = {
         i: f"{name} has no low-resolution image at x{scale:g} in {folder}."
         for i, name in enumerate(names)

@@ -53,7 +53,7 @@ def open_source(
         data_dir: folder of the named sets, searched before $JAXSR_DATA and
             ~/.cache/jaxsr/data; for "tfds:" names TFDS's own data_dir.
         low: what is done with the low-resolution images that lie in a folder beside
-            others, see `naming.low_ones`: "error", "skip" or "keep".
+            others, see `folders.low_ones`: "error", "skip" or "keep".
         channels: of images that are no photographs, but the .npy and TIFF files of a
             folder, see `stacks.read`; they all have one dtype.
 

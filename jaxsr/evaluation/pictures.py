@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from jaxsr import image, metrics, perceptual, terminal
-from jaxsr.data import folders, naming
+from jaxsr.data import folders
 from jaxsr.files import depth, reading
 
 LUMA = np.array([0.299, 0.587, 0.114])  # of JPEG
@@ -48,7 +48,7 @@ def pairs_of(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of two files, or of the images of two folders, and what has no partner.
 
-    In folders a result belongs to its first of `naming.owners`.
+    In folders a result belongs to its first of `folders.owners`.
 
     Raises:
         ValueError: for a file and a folder, a folder without images, two images of one
@@ -66,14 +66,14 @@ def pairs_of(
     for folder, found in ((sr, results), (hr, true)):
         if not found:
             raise ValueError(f"{terminal.shown(folder)} holds no images.")
-    by_name = naming.unique((naming.key(path.name), path, path) for path in true)
+    by_name = folders.unique((folders.key(path.name), path, path) for path in true)
     partners, alone = [], []
     for path in results:
-        if owner := next(naming.owners(path.name, by_name), None):
+        if owner := next(folders.owners(path.name, by_name), None):
             partners.append((owner[0], path, path))
         else:
             alone.append(f"{terminal.shown(path)} has no reference image in {hr}.")
-    found = naming.unique(partners)
+    found = folders.unique(partners)
     alone += [
         f"{terminal.shown(path)} has no result in {sr}."
         for name, path in by_name.items()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsr import files, models, papers, weights
+from jaxsr import files, models, weights
 from jaxsr.data import sets
-from jaxsr.evaluation import protocol
+from jaxsr.evaluation import papers, protocol
 from jaxsr.models import cost
 
 # Fields that do not decide which row of a paper a model belongs to: what the paper

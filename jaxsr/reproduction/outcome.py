@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxsr import files, papers, weights
+from jaxsr import files, weights
+from jaxsr.evaluation import papers
 from jaxsr.reproduction import measures, study
 from jaxsr.training import logs
 

@@ -1,6 +1,7 @@
 """VDSR, table 3 and figures 1, 6 and 7: every model, and others as printed."""
 
-from jaxsr import cards, papers
+from jaxsr import cards
+from jaxsr.evaluation import papers
 from jaxsr.reproduction import drawing, measures, study
 
 SETS = ("Set5", "Set14", "B100")
