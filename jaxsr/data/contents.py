@@ -106,7 +106,7 @@ class Contents:
         """(height, width) of the network's input at a scale.
 
         Raises:
-            ValueError: if it has no room for a patch of `side` pixels a side.
+            ValueError: if it is too small for a patch of `side` x `side` pixels.
         """
         size = pairs.input_size(self.size(index), scale, input)
         if index not in self.bad and min(size) < side:

@@ -248,7 +248,7 @@ def _write_tiff(file, pixels: np.ndarray, options: dict) -> None:
     file.write(np.ascontiguousarray(pixels, "<u2").data)
 
 
-# What each of `Levels` is called, the formats that have it, the lowest and the highest.
+# Field of `Levels` -> (its name in messages, its formats, lowest, highest value).
 LEVELS = {
     "quality": ("quality level", "JPEG, WebP and AVIF", 1, 100),
     "compress_level": ("PNG level", "PNG files", 0, 9),
