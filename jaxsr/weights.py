@@ -113,8 +113,10 @@ def load(name_or_path: str | os.PathLike) -> Model:
     path = _find(name_or_path)
     try:
         tensors, card = _read(path)
-        tensors = {name: jnp.asarray(x, jnp.float32) for name, x in tensors.items()}
-        variables = traverse_util.unflatten_dict(tensors, sep="/")
+        # NumPy converts: JAX would compile a program for each shape.
+        arrays = {name: x.astype(np.float32) for name, x in tensors.items()}
+        variables = traverse_util.unflatten_dict(arrays, sep="/")
+        variables = jax.tree.map(jnp.asarray, variables)
         model = Model(_net(card), variables, card)
         check(model)
     except (ValueError, TypeError) as error:

@@ -108,7 +108,7 @@ def test_planes_are_upscaled_and_all_else_is_kept(
 ):
     source = make_film(tmp_path / "in.mkv", photo, size=size, form=form)
     out = tmp_path / "out.mkv"
-    command = ["film", str(source), "-o", str(out), "--crf=0", f"--scale={scale}"]
+    command = ["upscale", str(source), "-o", str(out), "--crf=0", f"--scale={scale}"]
     assert cli.main([*command, f"--model=fsrcnn_x{scale}"]) == 0
     frames, sound, known = read(source)
     large, same_sound, same = read(out)
@@ -138,7 +138,7 @@ def test_other_formats_of_frames_become_one_that_players_know(photo, tmp_path, f
         name = "rgb24" if form == "bgr0" else form
         frame = av.VideoFrame.from_ndarray(pixels.astype(np.uint8), name)
         film.mux([*video.encode(frame.reformat(format=form)), *video.encode(None)])
-    assert cli.main(["film", str(source), "-o", str(out), "--model=fsrcnn_x2"]) == 0
+    assert cli.main(["upscale", str(source), "-o", str(out), "--model=fsrcnn_x2"]) == 0
     with av.open(out) as film:
         [frame] = film.decode(video=0)
     assert frame.format.name == "yuv420p"
@@ -160,7 +160,15 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_a_film_that_was_killed_resumes_to_the_same_file(photo, tmp_path):
     times = np.arange(100) / 25
     source = make_film(tmp_path / "in.mp4", photo, codec="libx264", times=times)
-    command = [sys.executable, "-c", COMMAND, "film", source, "--model=espcn_x2", "-o"]
+    command = [
+        sys.executable,
+        "-c",
+        COMMAND,
+        "upscale",
+        source,
+        "--model=espcn_x2",
+        "-o",
+    ]
     subprocess.run([*command, tmp_path / "whole.mp4"], check=True)
     run = subprocess.Popen([*command, tmp_path / "out.mp4"])
     end = time.monotonic() + 60
@@ -187,7 +195,7 @@ def test_bad_films_are_answered_with_one_line(photo, tmp_path, capsys, monkeypat
     whole = make_film(tmp_path / "whole.mp4", photo, codec="libx264").read_bytes()
     (tmp_path / "text.mp4").write_text("no film")
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    with av.open(tmp_path / "sound.mka", "w", format="matroska") as film:
+    with av.open(tmp_path / "sound.mkv", "w", format="matroska") as film:
         play(film, film.add_stream("aac", rate=44100))
     make_film(tmp_path / "tta.mkv", photo, sound="tta")
     unknown = r".* cannot be read as a film: .*\."
@@ -195,14 +203,17 @@ def test_bad_films_are_answered_with_one_line(photo, tmp_path, capsys, monkeypat
         ("text.mp4", "-o a.mp4", unknown),
         ("cut.mp4", "-o a.mp4", unknown),
         ("none.mp4", "-o a.mp4", unknown),
-        ("sound.mka", "-o a.mp4", ".* has no video of a known codec."),
+        ("sound.mkv", "-o a.mp4", ".* has no video of a known codec."),
         ("tta.mkv", "-o a.mp4", ".mp4 cannot hold audio of the codec tta. Write .mkv."),
         ("whole.mp4", "-o a.avi", r"films are written as \[.*\]; got '.avi'."),
         ("whole.mp4", "-o a.mp4 --scale=500", "H.264 holds sides up to 16384; .*"),
         ("whole.mp4", "-o a.mp4 --crf=52", "crf must be from 0 to 51; got 52."),
         ("whole.mp4", "-o whole.mp4", ".*whole.mp4 already exists: .*"),
+        ("whole.mp4", "--png-level=0", "--png-level is not an option of films."),
+        ("whole.mp4", "tta.mkv", "a film must be the only input; got 2 inputs."),
+        ("photo.png", "--crf=20", "--crf is an option of films."),
     ]:
-        assert cli.main(["film", name, *options.split()]) == 1
+        assert cli.main(["upscale", name, *options.split()]) == 1
         assert re.fullmatch(f"error: {message}\n", capsys.readouterr().err), name
     assert not (tmp_path / "a.mp4").exists()
 
@@ -213,9 +224,9 @@ def test_a_film_that_is_cut_short_is_upscaled_as_far_as_it_goes(
     source = make_film(tmp_path / "in.mkv", photo, times=np.arange(20) / 4)
     whole = source.read_bytes()
     source.write_bytes(whole[: len(whole) // 2])
-    out = tmp_path / "out.mkv"
-    assert cli.main(["film", str(source), "-o", str(out), "--model=espcn_x2"]) == 0
-    frames, _, known = read(out)
+    for _ in range(2):  # beside it, and skipped
+        assert cli.main(["upscale", str(source), "--scale=2", "--skip-existing"]) == 0
+    frames, _, known = read(tmp_path / "in_x2.mkv")
     assert 2 < len(frames) < 18
     end = f"{known['times'][-1]:.1f}"
     assert f"in.mkv lasts 4.8 s, but its video ends at {end} s." in caplog.text

@@ -12,7 +12,6 @@ from jaxsr.cli import (
     degrade,
     evaluate,
     export,
-    film,
     import_,
     models,
     prepare,
@@ -25,7 +24,6 @@ from jaxsr.cli import (
 
 VERBS = {
     "upscale": upscale,
-    "film": film,
     "compare": compare,
     "degrade": degrade,
     "evaluate": evaluate,

@@ -1,4 +1,4 @@
-"""jaxsr upscale: upscales photographs, and folders of them."""
+"""jaxsr upscale: upscales photographs, folders of them, and films."""
 
 import argparse
 import contextlib
@@ -9,9 +9,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from jaxsr import terminal
 from jaxsr.cli import options
 
-HELP = "Upscale photographs, and folders of them."
+HELP = "Upscale photographs, folders of them, and films."
+
+FILMS = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv"),
+)
+# Options that a film has no use for.
+OF_PHOTOGRAPHS = (
+    *("format", "range", "quality_level", "png_level", "max_megapixels", "dry_run"),
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "input",
         type=options.path,
         nargs="+",
-        help="image files, folders and patterns like 'a/**/*.jpg'; - is standard input",
+        help="image files, folders and patterns like 'a/**/*.jpg', or one film; "
+        "- is standard input",
     )
     parser.add_argument(
         "-o",
@@ -28,6 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a folder, or a file for a single input; - is standard output",
     )
     add_settings(parser)
+    parser.add_argument(
+        "--crf",
+        type=int,
+        help="of a film: from 0, lossless, to 51, the smallest file (18)",
+    )
     options.add_existing(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="list what would be written"
@@ -53,8 +69,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quality",
-        default="balanced",
-        help="model that auto chooses: fast, balanced or best (balanced)",
+        help="model that auto chooses: fast, balanced or best (balanced; of a film, "
+        "fast)",
     )
     parser.add_argument(
         "--ensemble",
@@ -97,7 +113,7 @@ def work(args: argparse.Namespace) -> Callable:
         model=args.model,
         size=args.size,
         suffix=args.format and f".{args.format}",
-        quality=args.quality,
+        quality=args.quality or "balanced",
         tile=args.tile,
         precision=args.precision,
         ensemble=args.ensemble,
@@ -110,6 +126,55 @@ def work(args: argparse.Namespace) -> Callable:
 
 
 def run(args: argparse.Namespace) -> int:
+    films = [name for name in args.input if pathlib.Path(name).suffix.lower() in FILMS]
+    return _run_film(args) if films else _run_photographs(args)
+
+
+def _run_film(args: argparse.Namespace) -> int:
+    given = [
+        name for name in OF_PHOTOGRAPHS if getattr(args, name) not in (None, False)
+    ]
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')} is not an option of films.")
+    if len(args.input) > 1:
+        raise ValueError(
+            f"a film must be the only input; got {len(args.input)} inputs."
+        )
+
+    from jaxsr import devices, files
+    from jaxsr.apps import film
+    from jaxsr.inference import targets
+
+    devices.use_all_cores()
+    started = time.monotonic()
+    source = pathlib.Path(args.input[0])
+    suffix = source.suffix if source.suffix.lower() in film.FORMATS else ".mkv"
+    beside = targets.renamed(source, ending(args), suffix)
+    target = pathlib.Path(args.output or beside)
+    target = files.writable(target / beside.name if target.is_dir() else target)
+    if not files.to_write(target, args.existing):
+        print(f"{terminal.shown(target)} already exists; skipped.")
+        return 0
+    count = film.upscale_film(
+        source,
+        target,
+        args.scale,
+        args.model,
+        size=args.size,
+        quality=args.quality or "fast",
+        crf=18 if args.crf is None else args.crf,
+        tile=args.tile,
+        precision=args.precision,
+        ensemble=args.ensemble,
+        strength=args.strength,
+    )
+    print(f"{count} frames, in {time.monotonic() - started:.1f} s.")
+    return 0
+
+
+def _run_photographs(args: argparse.Namespace) -> int:
+    if args.crf is not None:
+        raise ValueError("--crf is an option of films.")
     started = time.monotonic()
     with _piped(args) as (inputs, output):
         summary = work(args)(
