@@ -22,6 +22,7 @@ from apache_beam.io import filesystem
 
 from jaxsr import weights
 from jaxsr.apps import beam
+from jaxsr.evaluation import pictures
 from jaxsr.inference import degrade, jobs
 
 # What runs in a DirectRunner, which first tries to download another engine.
@@ -166,6 +167,44 @@ def test_degrade_writes_the_files_of_jaxsr_degrade(inputs, tmp_path):
     assert contents(out) == contents(expected) and len(contents(out)) == 5
 
 
+def test_two_processes_score_as_jaxsr_score(inputs, tmp_path):
+    sr, out = tmp_path / "sr", tmp_path / "out"
+    for path in sorted(inputs.rglob("*.*")):
+        image = PIL.Image.open(path).convert("RGB").point(lambda v: v // 8 * 8)
+        target = sr / path.relative_to(inputs).with_name(f"{path.stem}_x2_SR.png")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target)
+    (sr / "sub dir" / "alone.png").write_bytes((sr / "a_x2_SR.png").read_bytes())
+    (sr / "b [1]_x2_SR.png").write_bytes((sr / "a_x2_SR.png").read_bytes()[:500])
+    PIL.Image.new("L", (4, 3)).save(inputs / "unused.png")
+    pairs, _ = pictures.pairs_of(sr, inputs)
+    named = [p._replace(name=str(p.hr.relative_to(inputs))) for p in pairs]
+    how = {"on": "rgb", "border": 2, "scale": 2.0}
+    expected = sorted(
+        pictures.score_pair(pair, **how) for pair in named if pair.name[0] != "b"
+    )
+    assert len(expected) == 3
+    arguments = ["--verb", "score", *command(sr, out), "--true", f"{inputs}/**"]
+    arguments += ["--on", "rgb", "--scale", "2", *TWO_PROCESSES]
+    run = subprocess.run(
+        [sys.executable, "-m", "jaxsr.apps.beam", *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1, run.stderr
+    assert run.stdout == "3 done, 0 skipped, 4 failed\n"
+    table = pictures.as_csv([*expected, pictures.mean(expected)])
+    assert (out / "scores.csv").read_bytes().decode() == table
+    reasons = failures((out / "failed.jsonl").read_text())
+    assert reasons.pop(f"{sr}/b [1]_x2_SR.png")
+    lacking = f"it has no result in {sr}/**."
+    assert reasons == {
+        f"{sr}/sub dir/alone.png": f"it has no reference image in {inputs}/**.",
+        f"{inputs}/unused.png": lacking,
+        f"{inputs}/sub dir/bare": lacking,
+    }
+
+
 def test_a_worker_loads_its_model_once(tmp_path, monkeypatch):
     for i in range(3):
         PIL.Image.new("L", (9, 8)).save(tmp_path / f"{i}.png")
@@ -230,6 +269,9 @@ def test_a_pattern_without_images_fails(tmp_path):
         (["--format", "gif"], "written as"),
         (["--output", "none://a"], "Unable to get filesystem"),
         (["--output", "in"], "--output must not be the input folder; got .*/in."),
+        (["--verb=score", "--true=in/**", "--on=lab"], "on must be one of"),
+        (["--verb=score", "--true=out/**"], "--output must not be the input folder"),
+        (["--verb=score", "--true=b", "--input", "a", "b"], "takes one --input; got 2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_the_pipeline(

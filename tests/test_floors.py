@@ -60,6 +60,7 @@ FLOORS = {
     # The options of these are also those of apps.
     "cli.degrade": 7,
     "cli.options": 1,
+    "cli.score": 7,
     "cli.upscale": 7,
     "main": 11,
 }

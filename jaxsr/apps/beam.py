@@ -1,4 +1,4 @@
-"""Upscaling or degrading of image files by Apache Beam, for folders of any size.
+"""Upscaling, degrading and scoring by Apache Beam, for folders of any size.
 
     python -m jaxsr.apps.beam --input 'in/**' --output out --scale 2
 
@@ -6,10 +6,15 @@ writes the same files as `jaxsr upscale in -o out --scale 2 --skip-existing`, on
 runner and file system of Beam. Unlike there, all images that match are inputs, even if
 they are results of earlier runs, except those in the output folder.
 
+    python -m jaxsr.apps.beam --verb score --input 'sr/**' --true 'hr/**' --output out
+
+writes the scores of `jaxsr score sr hr` to out/scores.csv.
+
 Source: Apache Beam Programming Guide.
 """
 
 import argparse
+import collections
 import contextlib
 import functools
 import glob
@@ -37,12 +42,14 @@ except ModuleNotFoundError as error:
     sys.exit(f"error: {checks.missing(error)}")
 
 from jaxsr import devices
-from jaxsr.cli import degrade, upscale
+from jaxsr.cli import degrade, score, upscale
+from jaxsr.evaluation import pictures
 from jaxsr.files import reading
 from jaxsr.inference import jobs, targets
 from jaxsr.inference import upscale as upscaling
 
-VERBS = {"upscale": upscale, "degrade": degrade}
+WRITERS = {"upscale": upscale, "degrade": degrade}
+VERBS = WRITERS | {"score": score}
 FAILED = "failed"
 COUNTS = ("done", "skipped", FAILED)
 PLAIN = filesystem.CompressionTypes.UNCOMPRESSED
@@ -64,9 +71,10 @@ def main(argv: list[str] | None = None) -> int:
     build(pipeline, args)
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query()["counters"]
-    counts = {counter.key.metric.name: counter.result for counter in found}
-    print(", ".join(f"{counts.get(name, 0)} {name}" for name in COUNTS))
+    counts = collections.Counter()
+    for counter in result.metrics().query()["counters"]:  # one for each step
+        counts[counter.key.metric.name] += counter.result
+    print(", ".join(f"{counts[name]} {name}" for name in COUNTS))
     with _open(_failures(args)) as file:
         failed = sum(1 for _ in file)
     if failed:
@@ -82,7 +90,7 @@ def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     )
     parser = terminal.Parser(
         prog="python -m jaxsr.apps.beam",
-        description="Upscale or degrade image files with Apache Beam.",
+        description="Upscale, degrade or score image files with Apache Beam.",
         epilog="All other options are Beam's, such as --runner.",
         parents=[first],
         allow_abbrev=False,
@@ -97,7 +105,15 @@ def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--output", type=_absolute, required=True, help="the folder to write to"
     )
-    VERBS[first.parse_known_args(argv)[0].verb].add_settings(parser)
+    verb = first.parse_known_args(argv)[0].verb
+    VERBS[verb].add_settings(parser)
+    if verb == "score":
+        parser.add_argument(
+            "--true",
+            type=_absolute,
+            required=True,
+            help="the file pattern of the reference images, such as 'hr/**'",
+        )
     return parser.parse_known_args(argv)
 
 
@@ -110,10 +126,17 @@ def _absolute(path: str) -> str:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises an error where no image could be processed with these arguments."""
-    VERBS[args.verb].work(args)([], None)
-    for path in (*args.input, args.output):
+    if args.verb in WRITERS:
+        WRITERS[args.verb].work(args)([], None)
+        patterns = args.input
+    else:
+        score.settings(args)
+        if len(args.input) > 1:
+            raise ValueError(f"score takes one --input; got {len(args.input)}.")
+        patterns = [*args.input, args.true]
+    for path in (*patterns, args.output):
         FileSystems.get_filesystem(path)
-    if f"{args.output}/" in map(_fixed, args.input):
+    if f"{args.output}/" in map(_fixed, patterns):
         raise ValueError(f"--output must not be the input folder; got {args.output}.")
 
 
@@ -131,13 +154,31 @@ def build(pipeline: beam.Pipeline, args: argparse.Namespace) -> None:
 
     File names are passed on as bytes, because they need not be UTF-8.
     """
-    found = (
-        pipeline
-        | beam.Create(args.input)
-        | "Match" >> beam.FlatMap(_match, args).with_outputs(FAILED, main="images")
-    )
-    # Distributes the images over the workers, and brings together those of one target.
-    failed = found.images | beam.GroupByKey() | "Write" >> beam.ParDo(_Write(args))
+    if args.verb in WRITERS:
+        found = (
+            pipeline
+            | beam.Create(args.input)
+            | "Match" >> beam.FlatMap(_match, args).with_outputs(FAILED, main="images")
+        )
+        # Distributes the images over the workers, and brings together those of one
+        # target.
+        failed = found.images | beam.GroupByKey() | "Write" >> beam.ParDo(_Write(args))
+    else:
+        found = (
+            pipeline
+            | beam.Create(args.input)
+            | "Match" >> beam.FlatMap(_pair, args).with_outputs(FAILED, main="pairs")
+        )
+        scores, failed = (
+            found.pairs
+            | beam.Reshuffle()
+            | "Score" >> beam.ParDo(_Score(args)).with_outputs(FAILED, main="scores")
+        )
+        _ = (
+            scores
+            | "Scores" >> beam.combiners.ToList()
+            | "Table" >> beam.Map(_write_scores, f"{args.output}/scores.csv")
+        )
     _ = (
         (found[FAILED], failed)
         | beam.Flatten()
@@ -148,19 +189,53 @@ def build(pipeline: beam.Pipeline, args: argparse.Namespace) -> None:
 
 def _match(pattern: str, args: argparse.Namespace) -> Iterator[tuple[bytes, bytes]]:
     """Yields (target below the output folder, source) of each image, or a failure."""
-    root, verb = _fixed(pattern), VERBS[args.verb]
-    [match] = FileSystems.match([pattern])
-    sources = [file.path for file in match.metadata_list]
-    images = [s for s in sources if _is_input(s, root, f"{args.output}/")]
+    verb = WRITERS[args.verb]
+    images = _images(pattern, args.output)
     if not images:
-        failure = _failure(
-            pattern, "no image matches; in/** matches all files below in."
-        )
-        yield beam.pvalue.TaggedOutput(FAILED, failure)
-    for source in images:
-        below = pathlib.PurePosixPath(source.removeprefix(root))
+        yield beam.pvalue.TaggedOutput(FAILED, _no_image(pattern))
+    for below, source in images.items():
         target = targets.renamed(below, verb.ending(args), f".{args.format or 'png'}")
         yield os.fsencode(target), os.fsencode(source)
+
+
+def _pair(
+    pattern: str, args: argparse.Namespace
+) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yields (name, upscaled image, reference image) of each pair, or a failure."""
+    results, true = (_images(p, args.output) for p in (pattern, args.true))
+    failed = [
+        _no_image(p)
+        for p, found in ((pattern, results), (args.true, true))
+        if not found
+    ]
+    try:
+        pairs, unknown, without = pictures.paired(results, true)
+    except ValueError as error:
+        failed.append(_failure(pattern, str(error)))
+        pairs, unknown, without = [], [], []
+    for pair in pairs:
+        yield tuple(map(os.fsencode, (pair.hr, results[pair.sr], true[pair.hr])))
+    lacking = f"it has no reference image in {args.true}."
+    failed += [_failure(results[name], lacking) for name in unknown]
+    lacking = f"it has no result in {pattern}."
+    failed += [_failure(true[name], lacking) for name in without]
+    for failure in failed:
+        yield beam.pvalue.TaggedOutput(FAILED, failure)
+
+
+def _images(pattern: str, output: str) -> dict[pathlib.PurePosixPath, str]:
+    """Path below the fixed part of the pattern -> path, of each image that matches."""
+    root = _fixed(pattern)
+    [match] = FileSystems.match([pattern])
+    return {
+        pathlib.PurePosixPath(file.path.removeprefix(root)): file.path
+        for file in match.metadata_list
+        if _is_input(file.path, root, f"{output}/")
+    }
+
+
+def _no_image(pattern: str) -> str:
+    return _failure(pattern, "no image matches; in/** matches all files below in.")
 
 
 def _is_input(path: str, root: str, output: str) -> bool:
@@ -180,10 +255,55 @@ def _failure(source: str, reason: str) -> str:
 
 def _write_failures(lines: list[str], path: str) -> None:
     """Writes the list of failures; an empty file if there are none."""
+    _write_text("".join(sorted(lines)), path)
+
+
+def _write_scores(scores: list[pictures.Score], path: str) -> None:
+    """Writes the scores and their mean as CSV; an empty file if there are none."""
+    scores = sorted(scores)
+    means = [pictures.mean(scores)] if scores else []
+    _write_text(pictures.as_csv(scores + means) if scores else "", path)
+
+
+def _write_text(text: str, path: str) -> None:
     if FileSystems.exists(path):  # HDFS does not write over a file
         _delete(path)
     with FileSystems.create(path, compression_type=PLAIN) as file:
-        file.write("".join(sorted(lines)).encode())
+        file.write(text.encode("utf-8", "surrogateescape"))
+
+
+class _Score(beam.DoFn):
+    """Yields the scores of (name, upscaled image, reference image), or a failure."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+
+    def setup(self):
+        """Loads the weights of measures, once for each worker."""
+        self.how = score.settings(self.args)
+
+    def process(self, element: tuple[bytes, bytes, bytes]) -> Iterator[pictures.Score]:
+        name, *sources = map(os.fsdecode, element)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                pair = pictures.Pair(name, *_copied(sources, folder))
+                with _ONE_AT_A_TIME:
+                    found = pictures.score_pair(pair, **self.how)
+                beam.metrics.Metrics.counter("jaxsr", "done").inc()
+            except jobs.ERRORS as error:
+                failure = _failure(sources[0], str(error) or type(error).__name__)
+                found = beam.pvalue.TaggedOutput(FAILED, failure)
+        yield found
+
+
+def _copied(sources: Iterable[str], folder: str) -> Iterator[pathlib.Path]:
+    """Yields local copies in a folder, of the names of the sources."""
+    for number, source in enumerate(sources):
+        path = pathlib.Path(folder, str(number), os.path.basename(source))
+        path.parent.mkdir()
+        with _open(source) as remote, open(path, "wb") as file:
+            shutil.copyfileobj(remote, file)
+        yield path
 
 
 class _Write(beam.DoFn):
@@ -198,7 +318,7 @@ class _Write(beam.DoFn):
         devices.keep_compiled()
         devices.import_modules([])
         args = self.args
-        self.work = VERBS[args.verb].work(args)
+        self.work = WRITERS[args.verb].work(args)
         # For a size, the automatic choice depends on the image.
         if args.verb == "upscale" and not (args.size and args.model == upscaling.AUTO):
             model = upscaling.choose(args.model, args.scale, args.quality)
@@ -224,11 +344,8 @@ class _Write(beam.DoFn):
     def _write(self, source: str, target: str) -> None:
         """Writes one target through local files, so that any file system will do."""
         with tempfile.TemporaryDirectory() as folder:
-            old = os.path.join(folder, "in", os.path.basename(source))
+            [old] = _copied([source], folder)
             new = os.path.join(folder, "out", os.path.basename(target))
-            os.mkdir(os.path.dirname(old))
-            with _open(source) as remote, open(old, "wb") as file:
-                shutil.copyfileobj(remote, file)
             with _ONE_AT_A_TIME:
                 summary = self.work([old], new)
             for _, reason in summary.failed:

@@ -13,6 +13,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "true", type=options.path, help="the reference image, or a folder of them"
     )
+    add_settings(parser)
+    parser.add_argument(
+        "--json", type=options.path, help="also write the scores to this file"
+    )
+    parser.add_argument("--csv", type=options.path, help="the same as CSV")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how images are compared."""
     parser.add_argument(
         "--on",
         default="y",
@@ -28,22 +37,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     for name in ("lpips", "dists", "niqe"):
         options.add_weights(parser, name)
-    parser.add_argument(
-        "--json", type=options.path, help="also write the scores to this file"
-    )
-    parser.add_argument("--csv", type=options.path, help="the same as CSV")
 
 
-def run(args: argparse.Namespace) -> int:
-    from jaxsr import files
-    from jaxsr.evaluation import pictures, tables
+def settings(args: argparse.Namespace) -> dict:
+    """The options of `pictures.score_pair` that those of `add_settings` name."""
+    from jaxsr.evaluation import pictures
     from jaxsr.importers import features
 
-    for path in filter(None, (args.json, args.csv)):
-        files.writable(path)
+    pictures.check_channels(args.on)
     if args.scale is not None and args.scale < 1:
         raise ValueError(f"--scale must be at least 1; got {args.scale:g}.")
-    border = math.ceil(args.scale or 0) if args.border is None else args.border
     loaders = {
         "lpips": features.load_lpips,
         "dists": features.load_dists,
@@ -54,11 +57,20 @@ def run(args: argparse.Namespace) -> int:
         for name, load in loaders.items()
         if getattr(args, name) is not None
     }
+    border = math.ceil(args.scale or 0) if args.border is None else args.border
+    return {"on": args.on, "border": border, "scale": args.scale, "more": more}
+
+
+def run(args: argparse.Namespace) -> int:
+    from jaxsr import files
+    from jaxsr.evaluation import pictures, tables
+
+    for path in filter(None, (args.json, args.csv)):
+        files.writable(path)
+    how = settings(args)
     pairs, alone = pictures.pairs_of(args.sr, args.true)
-    scores = list(
-        pictures.score(pairs, on=args.on, border=border, scale=args.scale, more=more)
-    )
-    protocol = pictures.protocol(args.on, border, more)
+    scores = list(pictures.score(pairs, **how))
+    protocol = pictures.protocol(how["on"], how["border"], how["more"])
     print(f"{pictures.markdown(scores)}\n\nProtocol: {protocol}.")
     if args.json:
         tables.write_json(args.json, scores, protocol=protocol)

@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a folder, or a file for a single input; - is standard output",
     )
     add_settings(parser)
+    parser.set_defaults(quality=None)  # which `run` chooses
     parser.add_argument(
         "--crf",
         type=int,
@@ -69,6 +70,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quality",
+        default="balanced",
         help="model that auto chooses: fast, balanced or best (balanced; of a film, "
         "fast)",
     )
@@ -113,7 +115,7 @@ def work(args: argparse.Namespace) -> Callable:
         model=args.model,
         size=args.size,
         suffix=args.format and f".{args.format}",
-        quality=args.quality or "balanced",
+        quality=args.quality,
         tile=args.tile,
         precision=args.precision,
         ensemble=args.ensemble,
@@ -127,6 +129,7 @@ def work(args: argparse.Namespace) -> Callable:
 
 def run(args: argparse.Namespace) -> int:
     films = [name for name in args.input if pathlib.Path(name).suffix.lower() in FILMS]
+    args.quality = args.quality or ("fast" if films else "balanced")
     return _run_film(args) if films else _run_photographs(args)
 
 
@@ -161,7 +164,7 @@ def _run_film(args: argparse.Namespace) -> int:
         args.scale,
         args.model,
         size=args.size,
-        quality=args.quality or "fast",
+        quality=args.quality,
         crf=18 if args.crf is None else args.crf,
         tile=args.tile,
         precision=args.precision,

@@ -6,7 +6,7 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -23,8 +23,8 @@ class Pair(NamedTuple):
     """Two image files that are compared."""
 
     name: str  # of the reference image
-    sr: pathlib.Path
-    hr: pathlib.Path
+    sr: pathlib.PurePath
+    hr: pathlib.PurePath
 
 
 class Score(NamedTuple):
@@ -48,8 +48,6 @@ def pairs_of(
 ) -> tuple[list[Pair], list[str]]:
     """The pairs of two files, or of the images of two folders, and what has no partner.
 
-    In folders a result belongs to its first of `folders.owners`.
-
     Raises:
         ValueError: for a file and a folder, a folder without images, two images of one
             name, or no pair.
@@ -66,38 +64,57 @@ def pairs_of(
     for folder, found in ((sr, results), (hr, true)):
         if not found:
             raise ValueError(f"{terminal.shown(folder)} holds no images.")
-    by_name = folders.unique((folders.key(path.name), path, path) for path in true)
-    partners, alone = [], []
-    for path in results:
-        if owner := next(folders.owners(path.name, by_name), None):
-            partners.append((owner[0], path, path))
-        else:
-            alone.append(f"{terminal.shown(path)} has no reference image in {hr}.")
-    found = folders.unique(partners)
-    alone += [
-        f"{terminal.shown(path)} has no result in {sr}."
-        for name, path in by_name.items()
-        if name not in found
-    ]
-    if not found:
+    pairs, unknown, without = paired(results, true)
+    alone = [f"{terminal.shown(x)} has no reference image in {hr}." for x in unknown]
+    alone += [f"{terminal.shown(x)} has no result in {sr}." for x in without]
+    if not pairs:
         raise ValueError("\n".join(["no file of one folder fits the other.", *alone]))
-    return [Pair(by_name[n].name, found[n], by_name[n]) for n in sorted(found)], alone
+    return pairs, alone
 
 
-def score(
-    pairs: Iterable[Pair],
+def paired(
+    results: Iterable[pathlib.PurePath], true: Iterable[pathlib.PurePath]
+) -> tuple[list[Pair], list[pathlib.PurePath], list[pathlib.PurePath]]:
+    """The pairs of two folders' images by name, and the results and others without one.
+
+    A result belongs to its first of `folders.owners`.
+
+    Raises:
+        ValueError: for two images of one name.
+    """
+    by_name = folders.unique((folders.key(path.name), path, path) for path in true)
+    owners = [
+        (next(folders.owners(path.name, by_name), (None,))[0], path) for path in results
+    ]
+    found = folders.unique((name, path, path) for name, path in owners if name)
+    pairs = [Pair(by_name[n].name, found[n], by_name[n]) for n in sorted(found)]
+    unknown = [path for name, path in owners if not name]
+    return pairs, unknown, [path for n, path in by_name.items() if n not in found]
+
+
+def score(pairs: Iterable[Pair], **options) -> Iterator[Score]:
+    """Yields the scores of each pair, by `score_pair` with the options, and a mean."""
+    scores = []
+    for pair in pairs:
+        scores.append(score_pair(pair, **options))
+        yield scores[-1]
+    yield mean(scores)
+
+
+def score_pair(
+    pair: Pair,
     *,
     on: str = "y",
     border: int = 0,
     scale: float | None = None,
     more: dict[str, dict] | None = None,
-) -> Iterator[Score]:
-    """Yields the scores of each pair, and their means.
+) -> Score:
+    """The scores of two files.
 
     Values are those of the files: 8 or 16 bits, or floats in [0, 1]. Alpha is ignored.
 
     Args:
-        pairs: as `pairs_of` gives them.
+        pair: as `pairs_of` gives them.
         on: a key of `CHANNELS`.
         border: edge pixels left out on each side.
         scale: where a reference image is larger by less than this on a side, it is
@@ -107,33 +124,43 @@ def score(
     Raises:
         ValueError: for a file that cannot be read, or a pair of different sizes.
     """
+    check_channels(on)
+    sr, hr = (_read(path) for path in (pair.sr, pair.hr))
+    if sr.shape[2] != hr.shape[2]:  # one of them is gray
+        sr, hr = (np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
+    try:
+        hr = cropped(hr, sr.shape[:2], scale or 1)
+        with jax.enable_x64(True):
+            shown = [CHANNELS[on](x)[None] for x in (sr, hr)]
+            values = {
+                of.__name__: float(of(*shown, border=border)[0])
+                for of in (metrics.psnr, metrics.ssim)
+            }
+        rgb = [
+            np.broadcast_to(_floats(x), (1, *x.shape[:2], 3)).astype(np.float32)
+            for x in (sr, hr)
+        ]
+        for name, params in (more or {}).items():
+            values[name] = float(MORE[name].of(params, *rgb, border)[0])
+    except ValueError as error:
+        raise ValueError(f"{pair.name}: {error}") from error
+    return Score(pair.name, **values)
+
+
+def check_channels(on: str) -> None:
+    """Raises a ValueError for what is not a key of `CHANNELS`."""
     if on not in CHANNELS:
         raise ValueError(f"on must be one of {list(CHANNELS)}; got {on!r}.")
-    rows = []
-    for pair in pairs:
-        sr, hr = (_read(path) for path in (pair.sr, pair.hr))
-        if sr.shape[2] != hr.shape[2]:  # one of them is gray
-            sr, hr = (np.broadcast_to(x, (*x.shape[:2], 3)) for x in (sr, hr))
-        try:
-            hr = cropped(hr, sr.shape[:2], scale or 1)
-            with jax.enable_x64(True):
-                shown = [CHANNELS[on](x)[None] for x in (sr, hr)]
-                values = {
-                    of.__name__: float(of(*shown, border=border)[0])
-                    for of in (metrics.psnr, metrics.ssim)
-                }
-            rgb = [
-                np.broadcast_to(_floats(x), (1, *x.shape[:2], 3)).astype(np.float32)
-                for x in (sr, hr)
-            ]
-            for name, params in (more or {}).items():
-                values[name] = float(MORE[name].of(params, *rgb, border)[0])
-        except ValueError as error:
-            raise ValueError(f"{pair.name}: {error}") from error
-        rows.append(values)
-        yield Score(pair.name, **values)
-    yield Score(
-        "mean", **{name: np.mean([r[name] for r in rows]).item() for name in values}
+
+
+def mean(scores: Sequence[Score]) -> Score:
+    """The means of the scores, of which there is at least one."""
+    return Score(
+        "mean",
+        **{
+            name: np.mean([getattr(s, name) for s in scores]).item()
+            for name in scores[0].columns[1:]
+        },
     )
 
 
