@@ -280,18 +280,24 @@ class _Score(beam.DoFn):
 
     def setup(self):
         """Loads the weights of measures, once for each worker."""
+        devices.keep_compiled()
         self.how = score.settings(self.args)
 
     def process(self, element: tuple[bytes, bytes, bytes]) -> Iterator[pictures.Score]:
         name, *sources = map(os.fsdecode, element)
         with tempfile.TemporaryDirectory() as folder:
+            copies = []
             try:
-                pair = pictures.Pair(name, *_copied(sources, folder))
+                copies += _copied(sources, folder)
+                pair = pictures.Pair(name, *copies)
                 with _ONE_AT_A_TIME:
                     found = pictures.score_pair(pair, **self.how)
                 beam.metrics.Metrics.counter("jaxsr", "done").inc()
             except jobs.ERRORS as error:
-                failure = _failure(sources[0], str(error) or type(error).__name__)
+                reason = str(error) or type(error).__name__
+                for copy, source in zip(copies, sources):
+                    reason = reason.replace(str(copy), source)
+                failure = _failure(sources[0], reason)
                 found = beam.pvalue.TaggedOutput(FAILED, failure)
         yield found
 
