@@ -1,7 +1,7 @@
 """Memory of a training update, as XLA plans it: training_memory.py
 
-Full-size EDSR x2, its paper's batch and patch, with and without `config.remat`. The update
-is compiled for one CPU and not run; "planned" is XLA's own analysis of what it compiled.
+Full-size EDSR x2 with its paper's batch and patch, with and without `config.remat`. The
+update is compiled for one CPU and not run; the sizes are XLA's own analysis.
 """
 
 import argparse
