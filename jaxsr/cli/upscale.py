@@ -134,9 +134,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_film(args: argparse.Namespace) -> int:
-    given = [
-        name for name in OF_PHOTOGRAPHS if getattr(args, name) not in (None, False)
-    ]
+    values = {name: getattr(args, name) for name in OF_PHOTOGRAPHS}
+    given = [name for name, x in values.items() if x is not None and x is not False]
     if given:
         raise ValueError(f"--{given[0].replace('_', '-')} is not an option of films.")
     if len(args.input) > 1:
