@@ -74,6 +74,17 @@ def failures(text):
     return {failure["file"]: failure["reason"] for failure in found}
 
 
+def failing_run(arguments):
+    """The command in a process of its own, whose workers are processes too."""
+    run = subprocess.run(
+        [sys.executable, "-m", "jaxsr.apps.beam", *arguments, *TWO_PROCESSES],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1, run.stderr
+    return run
+
+
 def test_two_processes_write_the_files_of_jaxsr_upscale(inputs, tmp_path):
     whole = (inputs / "a.png").read_bytes()
     (inputs / "sub dir" / "cut.png").write_bytes(whole[:5000])
@@ -85,13 +96,7 @@ def test_two_processes_write_the_files_of_jaxsr_upscale(inputs, tmp_path):
     expected, out = tmp_path / "expected", tmp_path / "out"
     summary = jobs.upscale_files(inputs, expected, 2, "fsrcnn_x2")
     assert len(summary.done) == 5 and len(summary.failed) == 4
-    arguments = command(inputs, out, *FSRCNN, *TWO_PROCESSES)
-    run = subprocess.run(
-        [sys.executable, "-m", "jaxsr.apps.beam", *arguments],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1, run.stderr
+    run = failing_run(command(inputs, out, *FSRCNN))
     assert run.stdout == "5 done, 0 skipped, 4 failed\n"
     assert contents(out) == contents(expected)
     found = failures((out / "failed.jsonl").read_text())
@@ -185,13 +190,7 @@ def test_two_processes_score_as_jaxsr_score(inputs, tmp_path):
     )
     assert len(expected) == 3
     arguments = ["--verb", "score", *command(sr, out), "--true", f"{inputs}/**"]
-    arguments += ["--on", "rgb", "--scale", "2", *TWO_PROCESSES]
-    run = subprocess.run(
-        [sys.executable, "-m", "jaxsr.apps.beam", *arguments],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1, run.stderr
+    run = failing_run([*arguments, "--on", "rgb", "--scale", "2"])
     assert run.stdout == "3 done, 0 skipped, 4 failed\n"
     table = pictures.as_csv([*expected, pictures.mean(expected)])
     assert (out / "scores.csv").read_bytes().decode() == table
