@@ -15,13 +15,17 @@ def use_cores(batch: int) -> None:
     """Makes CPU cores JAX devices: the largest number that divides a batch.
 
     XLA computes the gradients of convolutions on one core of a device: with two cores
-    an update takes half to two thirds of the time. Call it before JAX is used. It does
-    nothing if XLA_FLAGS already sets the number of devices.
+    an update takes half to two thirds of the time. Where each core is a device, XLA's
+    pool of threads has only one: devices that share several get in each other's way.
+    Call it before JAX is used. It does nothing if XLA_FLAGS already sets the number of
+    devices.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         cores = os.cpu_count() or 1
         count = max(n for n in range(1, cores + 1) if batch % n == 0)
         jax.config.update("jax_num_cpu_devices", count)
+        if count == cores:
+            os.environ.setdefault("NPROC", "1")
 
 
 def use_all_cores() -> None:

@@ -55,12 +55,21 @@ def test_prelu_has_a_slope_for_each_channel():
     np.testing.assert_array_equal(net.apply(variables, x), [[-2, 4, 0]])
 
 
-def test_a_convolution_with_a_kernel_gradient_in_parts_equals_that_of_lax():
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (5, 5, 12, 32),  # kernel gradients in parts
+        (3, 3, 32, 40),  # Winograd's algorithm
+    ],
+)
+@pytest.mark.parametrize("images", [1, 5])
+def test_a_convolution_and_its_gradients_equal_those_of_lax(images, shape):
     rng = np.random.default_rng(0)
-    x, dx = (jnp.asarray(rng.normal(size=(5, 9, 8, 12)), jnp.float32) for _ in "ab")
-    kernel, dk = (
-        jnp.asarray(rng.normal(size=(3, 3, 12, 32)), jnp.float32) for _ in "ab"
+    x, dx = (
+        jnp.asarray(rng.normal(size=(images, 9, 8, shape[2])), jnp.float32)
+        for _ in "ab"
     )
+    kernel, dk = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in "ab")
     settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
 
     def ours(x, kernel):
@@ -97,14 +106,15 @@ def test_a_convolution_with_a_kernel_gradient_in_parts_equals_that_of_lax():
 @pytest.mark.parametrize(
     ("images", "shape", "parts"),
     [
-        (32, (3, 3, 64, 64), 16),  # VDSR's
+        (32, (3, 3, 64, 64), 0),  # VDSR's, by products of matrices
+        (32, (5, 5, 64, 32), 16),  # SRCNN's
         (32, (3, 3, 64, 1), 1),
         (32, (3, 3, 1, 64), 1),
         (8, (3, 3, 12, 12), 1),  # FSRCNN's
     ],
 )
 @pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
-def test_a_kernel_gradient_is_made_in_parts_on_cpus_where_that_is_faster(
+def test_a_kernel_gradient_is_made_in_the_fastest_way_on_cpus(
     images, shape, parts, platform
 ):
     def loss(kernel, x):
