@@ -108,6 +108,7 @@ def test_a_convolution_and_its_gradients_equal_those_of_lax(images, shape):
     [
         (32, (3, 3, 64, 64), 0),  # VDSR's, by products of matrices
         (32, (5, 5, 64, 32), 16),  # SRCNN's
+        (32, (3, 3, 256, 256), 16),  # DRCN's
         (32, (3, 3, 64, 1), 1),
         (32, (3, 3, 1, 64), 1),
         (8, (3, 3, 12, 12), 1),  # FSRCNN's

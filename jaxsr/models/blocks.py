@@ -82,6 +82,7 @@ def _suits_winograd(x, kernel, strides, padding, **settings) -> bool:
         and x.dtype == kernel.dtype == jnp.float32
         and kernel.shape[:2] == (3, 3)
         and min(kernel.shape[2:]) >= 32
+        and math.prod(x.shape[:3]) * max(kernel.shape[2:]) <= winograd.MOST
         and tuple(strides) == (1, 1)
         and (padding == "SAME" or tuple(map(tuple, padding)) == ((1, 1), (1, 1)))
         and not any(

@@ -19,6 +19,10 @@ OUTPUT = ((1, 1, 1, 0), (0, 1, -1, -1))
 # About as many pixels of a batch at a time keep what lies between within the caches.
 PIXELS = 4096
 
+# Numbers in the largest input or output that is worth it: XLA:CPU allocates the outputs
+# of all layers' loops when an update begins, which may double its memory.
+MOST = 2**23
+
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution [B, h, w, O] of x [B, h, w, C], padded by zeros, with kernel
