@@ -103,6 +103,15 @@ def test_a_convolution_and_its_gradients_equal_those_of_lax(images, shape):
     jax.tree.map(assert_close, jax.jit(of, static_argnums=0)(ours), of(theirs))
 
 
+def test_a_convolution_of_no_images_has_a_gradient_of_zeros():
+    def loss(kernel):
+        x = jnp.zeros([0, 9, 8, 32])
+        settings = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        return blocks.convolve(x, kernel, (1, 1), "SAME", **settings).sum()
+
+    assert not jax.grad(loss)(jnp.ones([3, 3, 32, 40])).any()
+
+
 @pytest.mark.parametrize(
     ("images", "shape", "parts"),
     [

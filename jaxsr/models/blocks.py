@@ -16,10 +16,11 @@ def convolve(x: jax.Array, kernel: jax.Array, *args, **settings) -> jax.Array:
     """`jax.lax.conv_general_dilated`, with gradients that are fast on CPUs.
 
     A convolution of 3x3 taps and many channels that a CPU differentiates is computed
-    by Winograd's algorithm, in about half the time. The kernel gradient of others is
-    the sum of those of a few images at a time, where that is faster: XLA:CPU's own, for
-    32 patches of 41x41 and 64 channels, has a seventh of its speed for 8. Everywhere
-    else, and where nothing is differentiated, this is lax's own convolution.
+    by Winograd's algorithm, in about half the time, unless its input or output is so
+    large that this takes much more memory. The kernel gradient of others is the sum of
+    those of a few images at a time, where that is faster: XLA:CPU's own, for 32 patches
+    of 41x41 and 64 channels, has a seventh of its speed for 8. Everywhere else, and
+    where nothing is differentiated, this is lax's own convolution.
     """
 
     def conv(x, kernel):
@@ -82,7 +83,7 @@ def _suits_winograd(x, kernel, strides, padding, **settings) -> bool:
         and x.dtype == kernel.dtype == jnp.float32
         and kernel.shape[:2] == (3, 3)
         and min(kernel.shape[2:]) >= 32
-        and math.prod(x.shape[:3]) * max(kernel.shape[2:]) <= winograd.MOST
+        and 0 < math.prod(x.shape[:3]) * max(kernel.shape[2:]) <= winograd.MOST
         and tuple(strides) == (1, 1)
         and (padding == "SAME" or tuple(map(tuple, padding)) == ((1, 1), (1, 1)))
         and not any(
