@@ -248,19 +248,28 @@ def test_a_run_under_pmap_is_traced_resumed_and_ends_as_one_under_shard_map(
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0, err_msg=name)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(folders, tmp_path):
+@pytest.mark.parametrize(
+    ("every", "message"),
+    [
+        (1.0, r"last good checkpoint is that of update \d+ in"),
+        (5.0, "No checkpoint was saved before it"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
+    folders, tmp_path, every, message
+):
     out = run(
         folders,
         tmp_path,
         epochs=10,
         optim__clip="value",
         optim__theta=1e30,
-        checkpoint__minutes=0.0,
+        validation__every=every,
     )
     assert out.returncode == 1
     wanted = r"not finite at update \d+: .*gradient_norm (nan|inf)"
     assert re.search(wanted, out.stderr), out.stderr
-    assert "last good checkpoint is that of update" in out.stderr
+    assert re.search(message, out.stderr), out.stderr
     assert "Traceback" not in out.stderr
 
 

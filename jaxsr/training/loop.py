@@ -300,11 +300,16 @@ class Loop:
             return
         i = int(np.argmin(finite))
         values = ", ".join(f"{name} {metrics[name][i]}" for name in checked)
+        saved = self.manager.latest_step()
         raise FloatingPointError(
-            f"not finite at update {step + i + 1}: {values}. The last good checkpoint "
-            f"is that of update {self.manager.latest_step()} in "
-            f"{self.manager.directory}. A lower learning rate or a tighter clip may "
-            "help."
+            f"not finite at update {step + i + 1}: {values}. "
+            + (
+                f"The last good checkpoint is that of update {saved} in "
+                f"{self.manager.directory}."
+                if saved is not None
+                else "No checkpoint was saved before it."
+            )
+            + " A lower learning rate or a tighter clip may help."
         )
 
     def _validate(self) -> dict[str, float]:
