@@ -276,7 +276,6 @@ def test_table_shows_lpips_where_it_was_measured():
         ("drrn", {"blocks": 1, "units": 9}, "Set5", 2, (37.66, 0.9589)),
         ("drrn", {"blocks": 1, "units": 25}, "Set5", 2, (37.74, 0.9591)),
         ("srcnn", {"sides": [9, 1, 5]}, "Set5", 3, (32.39, None)),
-        ("srcnn", {"sides": [9, 1, 5], "identity": True}, "Set5", 3, (32.39, None)),
         ("unknown", {}, "Set5", 2, None),
     ],
 )

@@ -67,6 +67,7 @@ def test_it_can_begin_as_the_identity(channels):
     ]
     he = [(2 / (81 * channels)) ** 0.5, (2 / (25 * 64)) ** 0.5, 0.001]
     np.testing.assert_allclose(deviations, he, rtol=0.1)
+    assert models.trained(net) == models.make("srcnn", sides=(9, 5, 5))
 
 
 def test_wrong_fields_are_answered():

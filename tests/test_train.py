@@ -17,7 +17,7 @@ import optax
 import pytest
 
 from experiments import vdsr
-from jaxsr import weights
+from jaxsr import models, weights
 from jaxsr.data import sets
 from jaxsr.evaluation import figures, protocol
 from jaxsr.training import logs, loop
@@ -459,6 +459,15 @@ def test_a_run_at_a_fractional_scale_resumes_and_is_scored_at_it(folders, tmp_pa
     assert {"validation_psnr_x2", "validation_psnr_x2.5"} <= found
     table = (tmp_path / "run" / "results.md").read_text()
     assert "| x2.5 |" in table and "at fractional scales nothing is cropped" in table
+
+
+def test_a_saved_model_is_the_papers_network_however_it_began(folders, tmp_path):
+    network = {"name": "srcnn", "sides": (5, 1, 3), "identity": True}
+    settings = {"network": network, "data.patch": 17, "epochs": 0.5}
+    loop.train(in_process(folders, **settings), tmp_path / "run")
+    saved = model(tmp_path / "run")
+    assert saved.net == models.make("srcnn", sides=(5, 1, 3))
+    assert saved.card["step"] > 0
 
 
 def test_a_path_that_is_no_experiment_is_named(folders, tmp_path):

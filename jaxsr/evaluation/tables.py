@@ -14,10 +14,10 @@ from jaxsr.evaluation import papers, protocol
 from jaxsr.models import cost
 
 # Fields that do not decide which row of a paper a model belongs to: what the paper
-# leaves open, or uses at every scale, and the first weights.
+# leaves open, or uses at every scale.
 OPEN = {
     *("scale", "dtype", "axis_name", "frozen", "mean"),
-    *("padding", "shrinking", "shared_tail", "output_tanh", "identity"),
+    *("padding", "shrinking", "shared_tail", "output_tanh"),
 }
 
 

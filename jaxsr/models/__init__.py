@@ -157,6 +157,11 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
     }
 
 
+def trained(net: nn.Module) -> nn.Module:
+    """The network without what decides its first weights alone: a saved model's."""
+    return net.clone(identity=False) if hasattr(net, "identity") else net
+
+
 # Of fields that are integers, those whose range is not 1 to 4096.
 INTEGERS = {
     "blocks": checks.integer(0, 1024),

@@ -13,7 +13,7 @@ import numpy as np
 import tqdm
 from clu import parameter_overview
 
-from jaxsr import optim, weights
+from jaxsr import models, optim, weights
 from jaxsr.evaluation import figures
 from jaxsr.training import (
     checkpoint,
@@ -374,10 +374,10 @@ class Loop:
     def _model(self, scores: dict[str, float] | None = None) -> weights.Model:
         """The model as it is now; its card says `scores`, where it was validated."""
         run, config = self.run, self.run.config
-        scores = scores or {}
+        net, scores = models.trained(run.net), scores or {}
         names = [name for name in results.SIGNS if f"validation_{name}" in scores]
         card = weights.make_card(
-            run.net,
+            net,
             color=config["color"],
             scales=list(config["data"]["scales"]),
             trained_on=run.source.name,
@@ -395,4 +395,4 @@ class Loop:
             **self.origin,
         )
         variables = jax.device_get(steps.variables_of(self.state))
-        return weights.Model(run.net, variables, card)
+        return weights.Model(net, variables, card)
