@@ -59,11 +59,11 @@ FAST = {
     ("fsrcnn_x3", ".onnx", "float32"),
     ("fsrcnn_x3", ".onnx", "float16"),
     ("srcnn_955_x2", ".onnx", "float32"),
-    ("edsr_8x32_x2", ".onnx", "float32"),
+    ("edsr_baseline_x2", ".onnx", "float32"),
     ("fsrcnn_x3", ".stablehlo", "float32"),
     ("srcnn_955_x2", ".stablehlo", "float16"),
     ("fsrcnn_x3", ".tflite", "float32"),
-    ("edsr_8x32_x2", ".tflite", "float16"),
+    ("edsr_baseline_x2", ".tflite", "float16"),
 }
 CASES = [
     pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow)

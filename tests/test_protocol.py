@@ -347,7 +347,7 @@ def test_a_row_says_what_model_of_another_scale_is_better():
 
 
 def test_a_network_has_one_colour_at_all_scales():
-    names = ["edsr_8x32_x2", "edsr_8x32_x2+", "vdsr", "edsr_8x32_x4"]
+    names = ["edsr_baseline_x2", "edsr_baseline_x2+", "vdsr", "edsr_baseline_x4"]
     assert list(figures._colors(names).values()) == ["C0", "C1", "C2", "C0"]
 
 
