@@ -470,6 +470,36 @@ def test_a_saved_model_is_the_papers_network_however_it_began(folders, tmp_path)
     assert saved.card["step"] > 0
 
 
+def test_a_run_revives_the_silent_filters_of_its_start(folders, tmp_path, capfd):
+    """Next to no updates: the score is the first model's, the filters are others."""
+    settings = {"epochs": 1, "ema_decay": 0.0}
+    loop.train(in_process(folders, **settings), tmp_path / "first")
+    first = model(tmp_path / "first")
+    first.variables["params"]["conv_0"]["bias"] -= np.array([9, 0, 0, 0], np.float32)
+    weights.save(tmp_path / "silent.safetensors", first)
+    silent = {"start": str(tmp_path / "silent.safetensors"), "revive": True}
+    still = {"schedule": {"name": "constant", "learning_rate": 1e-12}}
+    loop.train(in_process(folders, **settings, **silent, **still), tmp_path / "run")
+    said = re.search(r"(\d+) silent filters are drawn anew", capfd.readouterr().out)
+    assert 1 <= int(said[1]) <= 8
+    old, new = (
+        m.variables["params"]["conv_0"]["kernel"][..., 0]
+        for m in (first, model(tmp_path / "run"))
+    )
+    assert (old != new).all()
+    source = sets.open_source(str(folders / "validation"))
+    scores = [
+        list(protocol.evaluate(weights.load(path), source, [2]))[-1].psnr
+        for path in (tmp_path / "silent.safetensors", tmp_path / "run")
+    ]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_reviving_nothing_is_refused(folders, tmp_path):
+    with pytest.raises(ValueError, match="revive is for the model that start names"):
+        loop.train(in_process(folders, revive=True), tmp_path / "run")
+
+
 def test_a_path_that_is_no_experiment_is_named(folders, tmp_path):
     kwargs = command(folders, tmp_path)
     kwargs["args"][4] = "experiments/vdrs.py"

@@ -55,6 +55,8 @@ SETTINGS = {
     "perceptual.lpips": ("", checks.TEXT),  # file of LPIPS; "" searches for it
     "perceptual.total_variation": (0.0, checks.number(0)),  # weight beside any loss
     "start": ("", checks.TEXT),  # initial model; "" for random weights
+    # Draws anew those filters of `start` that ReLU has silenced, see models/revive.py.
+    "revive": (False, checks.FLAG),
     "ema_decay": (0.0, checks.number(0, below=1)),  # 0 disables averaging
     # Names of jaxsr.optim.OPTIMIZERS and SCHEDULES and their arguments; lengths in
     # epochs.
@@ -180,6 +182,8 @@ def check(config: dict) -> None:
     for field, setting in (("dtype", "precision"), ("remat", "remat")):
         if field in config["network"] | config["in_training"]:
             raise ValueError(f"network.{field} is not for configs: set {setting}.")
+    if config["revive"] and not config["start"]:
+        raise ValueError("revive is for the model that start names; it names none.")
     _check_remat(config)
     _check_scales(config)
     _check_channels(config)

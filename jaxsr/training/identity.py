@@ -46,6 +46,7 @@ BEFORE = {
     "perceptual.layer": "conv5_4",
     "perceptual.reduction": "mean",
     "perceptual.total_variation": 0.0,
+    "revive": False,
     "start": "",
 }
 

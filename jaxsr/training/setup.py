@@ -13,9 +13,9 @@ from flax import traverse_util
 from jax.sharding import NamedSharding
 
 from jaxsr import checks, models, weights
-from jaxsr.data import fetching, own, patches, sets, sources
+from jaxsr.data import fetching, own, pairs, patches, sets, sources
 from jaxsr.evaluation import protocol
-from jaxsr.models import edsr, srresnet
+from jaxsr.models import edsr, revive, srresnet
 from jaxsr.training import config as configs
 from jaxsr.training import factories, identity, process, results
 from jaxsr.training import step as steps
@@ -23,6 +23,7 @@ from jaxsr.training import step as steps
 # Prefixes of layers whose weights belong to one scale, as in EDSR and FSRCNN: at
 # another scale some have the same shape.
 ENLARGING = ("deconv", "up_")
+HEARD = 10  # validation images, in which a filter is looked for before it is silent
 
 
 class Setup(NamedTuple):
@@ -105,7 +106,7 @@ def set_up(config: dict, *, fresh: bool = True, in_study: bool = False) -> Setup
     update, replicated, sharded = steps.make_update(
         factories.make_step(config, tx), feed.cut, parallel=config["parallel"]
     )
-    variables, adversary = _initial(config, net, plan, fresh)
+    variables, adversary = _initial(config, net, plan, validation, fresh)
     return Setup(
         config=config,
         settings=identity.settings_of(config, source, validation),
@@ -147,7 +148,7 @@ def sibling(run: Setup, config: dict, *, fresh: bool = True) -> Setup:
     configs.check(config)
     config = configs.tidied(config)
     tx, schedule = factories.make_optimizer(config, run.plan.epoch)
-    variables, adversary = _initial(config, run.net, run.plan, fresh)
+    variables, adversary = _initial(config, run.net, run.plan, run.validation, fresh)
     return run._replace(
         config=config,
         settings=identity.settings_of(config, run.source, run.validation),
@@ -158,13 +159,30 @@ def sibling(run: Setup, config: dict, *, fresh: bool = True) -> Setup:
     )
 
 
-def _initial(config, net, plan, fresh):
+def _initial(config, net, plan, validation, fresh):
     """`first_variables`, those of the network by way of `start`."""
     variables, adversary = first_variables(config, net, min(plan.sides.values()))
     if config["start"] and fresh:
         gan = adversary is not None
         variables = warm_start(net, variables, config["start"], whole=gan)
+        if config["revive"]:
+            variables = _revived(config, net, variables, validation)
     return variables, adversary
+
+
+def _revived(config, net, variables, validation):
+    """The variables by `revive.revived`, for `HEARD` of the validation images."""
+    data, inputs = config["data"], []
+    about = {"color": config["color"], "input": net.input, "blur": data["blur"]}
+    for i in range(min(len(validation.names), HEARD)):
+        for scale in data["scales"]:
+            low = sources.read_low(validation, i, scale)
+            x, _ = pairs.make_pair(validation.read(i), scale, low=low, **about)
+            inputs.append((x[None], models.static_arguments(net, scale)))
+    rng = jax.random.fold_in(jax.random.key(config["seed"]), 2)
+    variables, count = revive.revived(net, variables, inputs, rng)
+    process.say(f"{config['start']}: {count} silent filters are drawn anew.")
+    return variables
 
 
 def first_variables(
