@@ -158,8 +158,9 @@ def fields_of(net: nn.Module | type[nn.Module]) -> dict:
 
 
 def trained(net: nn.Module) -> nn.Module:
-    """The network without what decides its first weights alone: a saved model's."""
-    return net.clone(identity=False) if hasattr(net, "identity") else net
+    """A saved model's network: fields that only decide its first weights at default."""
+    fields = (f for f in dataclasses.fields(net) if f.metadata.get("initial"))
+    return net.clone(**{f.name: f.default for f in fields})
 
 
 # Of fields that are integers, those whose range is not 1 to 4096.

@@ -4,6 +4,8 @@ Source: Dong, Loy, He and Tang, "Image Super-Resolution Using Deep Convolutional
 Networks", TPAMI 2016, and the authors' code.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,7 @@ class SRCNN(nn.Module):
     sides: tuple[int, ...] = (9, 1, 5)
     widths: tuple[int, ...] = (64, 32)
     padding: str = "edge"
-    identity: bool = False
+    identity: bool = dataclasses.field(default=False, metadata={"initial": True})
     dtype: str = "float32"
 
     @property
