@@ -14,10 +14,10 @@ from jaxsr.models import cost
 def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: str):
     """Writes a PNG of the PSNR on a set against parameters and multiply-adds.
 
-    One row of panels for each scale. A network has the same colour in all panels;
-    hollow marks are the paper's scores of the same network.
+    One row of panels for each scale, of at least 0.5 dB. A network has the same colour
+    in all panels; hollow marks are the paper's scores of the same network.
     """
-    from matplotlib import figure
+    from matplotlib import figure, lines
 
     points = [p for p in tables.points(named, [data]) if p.cost.parameters]
     colors = _colors(p.name for p in points)
@@ -29,24 +29,36 @@ def tradeoff(path: str | pathlib.Path, named: dict[str, weights.Model], data: st
         for ax, kind in zip(row, kinds):
             for p in (p for p in points if p.scale == scale):
                 x, ours, paper = getattr(p.cost, kind), p.ours[0], p.papers[0]
+                color = colors[_network(p.name)]
                 if ours is not None:
-                    ax.plot(x, ours["psnr"], "o", color=colors[p.name], label=p.name)
+                    ax.plot(x, ours["psnr"], "o", color=color)
                 if paper is not None:
-                    ax.plot(x, paper, "o", color=colors[p.name], fillstyle="none")
+                    ax.plot(x, paper, "o", color=color, fillstyle="none")
             ax.set(xscale="log", xlabel=kind.replace("_", "-"))
             ax.set(ylabel=f"PSNR on {data} x{scale}, dB")
             ax.margins(0.1)
+            low, high = ax.get_ylim()
+            missing = max(0.5 - (high - low), 0)
+            ax.set_ylim(low - missing / 2, high + missing / 2)
             ax.grid(alpha=0.3)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    marks = {"color": "gray", "marker": "o", "linestyle": "none"}
+    handles = [
+        lines.Line2D([], [], **(marks | {"color": color}), label=name)
+        for name, color in colors.items()
+    ]
+    handles.append(lines.Line2D([], [], **marks, fillstyle="none", label="published"))
+    fig.legend(handles=handles, loc="outside right upper", frameon=False)
     fig.savefig(path, dpi=110)
 
 
 def _colors(names: Iterable[str]) -> dict[str, str]:
-    """A colour of matplotlib's cycle by name, one for the scales of a network."""
-    networks = {name: re.sub(r"_x\d+", "", name) for name in names}
-    order = list(dict.fromkeys(networks.values()))
-    return {name: f"C{order.index(network)}" for name, network in networks.items()}
+    """Network -> a colour of matplotlib's cycle, for models of these names."""
+    return {n: f"C{i}" for i, n in enumerate(dict.fromkeys(map(_network, names)))}
+
+
+def _network(name: str) -> str:
+    """The name of a model without its scale."""
+    return re.sub(r"_x\d+", "", name)
 
 
 def crops(
