@@ -37,4 +37,4 @@ def fast(config: ml_collections.ConfigDict, learning_rate: float, epochs: float)
     config.data.epoch = 100
     config.data.symmetries = 8
     config.data.reduced = (1.0,)
-    config.validation.every = epochs / 20
+    config.validation.every = 10.0

@@ -6,8 +6,10 @@ The schedule of alpha is unpublished: here it falls from 1 to 0 over the first 2
 epochs, of 147 updates each. Without a clip the rate of 0.01 diverges on the summed
 loss: the paper has none, and that of VDSR, by the same authors, is added. It bounds the
 norm, where VDSR's text bounds each value; vdsr.py says why, and where theta is from.
+
 The rate falls after five epochs without a lower validation error, as far as 1e-6, where
-the paper stops.
+the paper stops. The bound on the gradient stays theta / 0.01: an update is bounded by
+theta before the first fall, and by as much less as the rate after it.
 
 Result: not run to its end. RESULTS.md has shorter runs.
 """

@@ -34,7 +34,7 @@ def get_config():
         "name": "step",
         "learning_rate": 0.1,
         "factor": 0.5,
-        "every": 38.836,
+        "every": 38.8354,
     }
     config.data.patch = 31
     config.data.stride = 21

@@ -2,8 +2,8 @@
 
 python -m jaxsr.main --config experiments/srcnn_955_fast.py
 
-Result: the shipped models were trained by it with the settings in shipped.toml and in
-RESULTS.md, which has time, device and score of each run.
+Result: the shipped models were trained by it, with the settings on their cards.
+RESULTS.md has time, device and score of each run.
 """
 
 from experiments import srcnn_955, srcnn_fast

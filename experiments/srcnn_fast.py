@@ -5,8 +5,7 @@
 That of `base.fast`, with larger patches. The network begins as the identity of the
 enlarged image, which it has to sharpen.
 
-Result: the shipped models were trained by it with the settings in shipped.toml and in
-RESULTS.md, which has time, device and score of each run.
+Result: not run; the shipped models are of srcnn_955_fast.py.
 """
 
 from experiments import base, srcnn

@@ -4,8 +4,8 @@
 
 That of `base.fast`.
 
-Result: the shipped models were trained by it with the settings in shipped.toml and in
-RESULTS.md, which has time, device and score of each run.
+Result: the shipped models were trained by it, with the settings on their cards.
+RESULTS.md has time, device and score of each run.
 """
 
 from experiments import base, vdsr

@@ -251,10 +251,3 @@ def _fitted(x):
     alpha = shapes[jnp.where(jnp.isnan(ratio), 0, above - nearer)]
     spread = jnp.exp((_log_gamma(1 / alpha) - _log_gamma(3 / alpha)) / 2)
     return alpha, left * spread, right * spread
-
-
-METRICS = {
-    "ms_ssim": ms_ssim,
-    "psnr": psnr,
-    "ssim": ssim,
-}

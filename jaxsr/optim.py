@@ -13,7 +13,7 @@ import optax
 
 class ClipByLearningRateState(NamedTuple):
     count: jax.Array  # [] int32, updates made so far
-    clipped: jax.Array  # [] float32, share of the last gradient that was bounded
+    clipped: jax.Array  # [] float32, fraction of the last gradient that was bounded
 
 
 def clip_by_learning_rate(

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,9 +51,10 @@ def workplace(folders, tmp_path):
         [photo] = (folders / "validation").iterdir()
         (images / f"{i}.png").symlink_to(photo)
 
-    def write(epochs):
-        names = {name: folders / name for name in ("train", "validation")}
-        path.write_text(LIST.format(epochs=epochs, **names))
+    def write(epochs, train=folders / "train"):
+        validation = folders / "validation"
+        text = LIST.format(epochs=epochs, train=train, validation=validation)
+        path.write_text(text)
 
     env = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAXSR_DATA": str(images.parent)}
 
@@ -106,16 +108,24 @@ def test_a_killed_queue_resumes_and_skips_what_is_done(workplace, tmp_path):
     assert rows(listed)["second"][:2] == ["done", "5 of 5"]
 
 
-def test_a_finished_queue_has_nothing_to_do(workplace, tmp_path):
-    _, start = workplace
+def test_a_finished_queue_has_nothing_to_do(workplace, folders, tmp_path):
+    write, start = workplace
+    shutil.copytree(folders / "train", tmp_path / "train")
+    (tmp_path / "train/broken.png").write_bytes(b"not an image")
+    write(2, tmp_path / "train")
     run = start("second")
     out, _ = run.communicate(timeout=300)
-    assert run.returncode == 0, out
+    assert run.returncode == 0 and "1 images skipped" in out, out
     card = weights.load(tmp_path / "shipped/second.safetensors").card
     assert card["recipe"].startswith("vdsr_fast.py --config.data.backend=device")
     began = time.monotonic()
     out, _ = start("second").communicate(timeout=120)
     assert time.monotonic() - began < 60 and "epoch" not in out
+    # As if it was killed between the end of the run and the shipping.
+    (tmp_path / "shipped/second.safetensors").unlink()
+    out, _ = start("second").communicate(timeout=120)
+    assert "Shipped." in out and "epoch" not in out
+    assert (tmp_path / "shipped/second.safetensors").exists()
 
 
 def make_model(path, value, psnr):

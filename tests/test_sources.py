@@ -132,11 +132,17 @@ def test_the_samples_need_no_data_and_are_split():
     assert fetching.fetch("samples")[0].is_dir()
 
 
-def test_a_split_is_known_and_splits_are_not_joined():
+def test_a_split_is_known_and_splits_are_not_joined(tmp_path):
     names = ["T91", "291", "validation", "Set5+Set14", "samples", "tfds:div2k"]
     splits = ["train", "train", "validation", "test", "train", "train"]
     assert [sets.split_of(name) for name in names] == splits
-    for name in ("T91+Set5", "291+validation", "tfds:div2k:train+validation"):
+    # Benchmarks by another name.
+    folder = tmp_path / "Set5"
+    folder.mkdir()
+    builder = "tfds:jaxsr_images/Set5:test"
+    assert [sets.split_of(str(folder)), sets.split_of(builder)] == ["test", "test"]
+    joined = ["T91+Set5", "291+validation", "tfds:div2k:train+validation"]
+    for name in [*joined, f"T91+{folder}", f"T91+{builder}"]:
         with pytest.raises(ValueError, match="only sources of one split"):
             sets.open_source(name)
 
@@ -635,8 +641,8 @@ def test_a_tfds_set_is_a_source(prepared, tmp_path):
     source = sets.open_source("tfds:jaxsr_images/Set14:test", prepared)
     assert source.sizes is None and len(source.names) == 14
     assert pixel_hashes(source) == pixel_hashes(sets.open_source("Set14", prepared))
-    save(tmp_path / "mine" / "a.png")
-    name = f"tfds:jaxsr_images/Set14:test[:2]+{tmp_path / 'mine'}"
+    save(tmp_path / "Set5" / "a.png")
+    name = f"tfds:jaxsr_images/Set14:test[:2]+{tmp_path / 'Set5'}"
     joined = sets.open_source(name, prepared)
     assert joined.sizes is None and len(joined.names) == 3
 

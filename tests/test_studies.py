@@ -12,9 +12,10 @@ import PIL.Image
 import pytest
 from conftest import open_set
 
-from jaxsr import cli, models, weights
+from jaxsr import cli, image, models, optim, weights
 from jaxsr.evaluation import figures, papers
 from jaxsr.reproduction import drawing, measures, outcome, runner, study
+from jaxsr.studies import drrn_sharing, drrn_units
 from jaxsr.training import config as configs
 
 TINY = """
@@ -319,6 +320,19 @@ def test_variants_that_only_a_study_has_compute_what_they_say():
     assert counts["lapsrn"] - counts["lapsrn plain"] == 2 * 16
     assert counts["srresnet"] - counts["srresnet no norm"] == 5 * 2 * 8
     assert counts["srresnet no skips"] == counts["srresnet"]
+
+
+def test_drrns_studies_slow_the_biases_of_convolutions_alone():
+    for of in (drrn_sharing.STUDY, drrn_units.STUDY):
+        for settings in of.variants.values():
+            net = models.make(**settings["network"])
+            shapes = weights.init_shapes(net, image.channels("y"))["params"]
+            tx = optim.scale_by_name(settings["optim"]["rates"])
+            ones = jax.tree.map(lambda x: np.float32(1), shapes)
+            rates, _ = tx.update(ones, tx.init(ones))
+            for layer, rate in rates.items():
+                slowed = "norm" not in layer
+                assert rate["bias"] == pytest.approx(0.1 if slowed else 1), layer
 
 
 def test_the_text_of_a_table_is_markdown():

@@ -98,7 +98,7 @@ def upscale_film(
         logger.info(
             "%s, %dx%d -> %s, %dx%d, by %s.",
             *(terminal.shown(source), *old[::-1], terminal.shown(target), *new[::-1]),
-            upscale.way(model, scale),
+            upscale.method_text(model, scale),
         )
         status = source.stat()
         settings = (

@@ -88,15 +88,8 @@ def open_each(
 
 def split_of(name: str) -> str:
     """What the images of a source may be used for: "train", "validation" or "test"."""
-    splits = set()
-    for part in parts_of(name):
-        known = part
-        if part.startswith("tfds:jaxsr_images/"):
-            known = part.split("/")[1].split(":")[0]
-        elif _is_folder(part):
-            known = pathlib.Path(part).expanduser().resolve().name
-        splits.add(SETS[known].split if known in SETS else "train")
-    return splits.pop()
+    [split] = {_split_of_part(part) for part in parts_of(name)}
+    return split
 
 
 def parts_of(name: str) -> list[str]:
@@ -111,10 +104,19 @@ def parts_of(name: str) -> list[str]:
                 f"a source must be one of {sorted([*SETS, *COMBINED])}, an existing "
                 f"folder, tfds:NAME, or several joined by +; got {part!r}."
             )
-        splits[part] = SETS[part].split if part in SETS else "train"
+        splits[part] = _split_of_part(part)
     if len(set(splits.values())) > 1:
         raise ValueError(f"only sources of one split can be joined; got {splits}.")
     return list(splits)
+
+
+def _split_of_part(part: str) -> str:
+    known = part
+    if part.startswith("tfds:jaxsr_images/"):
+        known = part.split("/")[1].split(":")[0]
+    elif _is_folder(part):
+        known = pathlib.Path(part).expanduser().resolve().name
+    return SETS[known].split if known in SETS else "train"
 
 
 def _is_folder(name: str) -> bool:
@@ -259,7 +261,7 @@ def set_folder(name: str, data_dir=None) -> pathlib.Path:
             return place
     raise sources.DataNotFound(
         f"the image set {name} was not found at {', '.join(map(str, places))}. "
-        f"{_way_out(name)}"
+        f"{_remedy(name)}"
     )
 
 
@@ -272,12 +274,12 @@ def _set_files(name: str, data_dir=None) -> list[pathlib.Path]:
         kind = sources.DataNotFound if len(paths) < entry.count else ValueError
         raise kind(
             f"{name} needs {entry.count} images in {folder}; {len(paths)} are there. "
-            f"{_way_out(name)}"
+            f"{_remedy(name)}"
         )
     return entry.keep(paths)
 
 
-def _way_out(name: str) -> str:
+def _remedy(name: str) -> str:
     folder = SETS[name].folder
     if folder in manifest():
         return f"`jaxsr prepare {name}` fetches what is missing."

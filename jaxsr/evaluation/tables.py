@@ -82,7 +82,7 @@ def table(scores: Iterable[protocol.Score], card: dict) -> str:
         values = [None if s is None else (s.psnr, s.ssim, s.lpips) for s in cells]
         values.append(paper_score(card, data, scale))
         lines.append([data, f"x{scale}", *map(_cell, values)])
-    return "\n".join(map(_line, lines))
+    return "\n".join(map(markdown_row, lines))
 
 
 def _cell(value):
@@ -115,7 +115,7 @@ def overview(named: dict[str, weights.Model], data: Sequence[str]) -> str:
             both += [] if paper is None else [f"({paper:.2f})"]
             line.append(" ".join(both) or "-")
         lines.append(line)
-    return "\n".join(map(_line, lines))
+    return "\n".join(map(markdown_row, lines))
 
 
 # The rows of the tables 1 and 2 of the SRGAN paper, as in `papers.json`.
@@ -159,7 +159,7 @@ def perceptual(named: dict[str, weights.Model], data: Sequence[str]) -> str:
             both = _cell(paper and (paper["psnr"], paper["ssim"]))
             line.append(f"{both} / {paper['mos']:.2f}" if paper else both)
         lines.append(line)
-    return "\n".join([*map(_line, lines), "", DAALA])
+    return "\n".join([*map(markdown_row, lines), "", DAALA])
 
 
 def _best_of(row, named):
@@ -226,7 +226,7 @@ def _beaten_by(name, scale, named):
     return best if best and elsewhere[best] > max(here.values()) + 0.05 else ""
 
 
-def _line(cells: list[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

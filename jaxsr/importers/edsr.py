@@ -41,7 +41,7 @@ def convert(data: bytes | dict, suffix: str):
 
 
 def layer_names(layers: dict[str, str], separator: str = ".") -> dict[str, str]:
-    """The `files.rename` names of convolutions: name in the file -> name here."""
+    """The `formats.rename` names of convolutions: name in the file -> name here."""
     parts = {"weight": "kernel", "bias": "bias"}
     return {
         f"{source}{separator}{part}": f"{name}/{leaf}"

@@ -288,7 +288,7 @@ def _upscaled(
     photo = photo._replace(pixels=writing.fitted(photo.pixels, job.target))
     writing.check_fits(photo.pixels, job.size, job.target)
     model, name = chosen(job.scale)
-    said(f"Running {upscale.way(model, job.scale)} on {_devices()}{name}.")
+    said(f"Running {upscale.method_text(model, job.scale)} on {_devices()}{name}.")
     pixels = upscale.to_size(
         photo.pixels,
         job.size,

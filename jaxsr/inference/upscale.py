@@ -118,7 +118,7 @@ def choose(
     return weights.load(cards.choose(scale, quality) if model == AUTO else model)
 
 
-def way(model: weights.Model, scale: float) -> str:
+def method_text(model: weights.Model, scale: float) -> str:
     """What enlarges by the scale: a network, and bicubic where it has another scale."""
     net, name = model.net, type(model.net).__name__
     if net.input == "interpolated":

@@ -194,7 +194,7 @@ def pad_edges(x: jax.Array, border: int) -> jax.Array:
 
 
 class ConvTranspose(nn.Module):
-    """Enlarges by `stride` with a transposed convolution: out[stride i + t - crop] is
+    """Upscales by `stride` with a transposed convolution: out[stride i + t - crop] is
     the sum of x[i] kernel[t] along each side, for `stride` times as many out as x.
 
     It is written as a convolution to stride^2 as many channels and a pixel shuffle,

@@ -1,4 +1,4 @@
-"""EDSR: residual blocks without batch normalisation, enlarged at the very end.
+"""EDSR: residual blocks without batch normalisation, upscaled at the very end.
 
 Source: Lim, Son, Kim, Nah and Lee, "Enhanced Deep Residual Networks for Single Image
 Super-Resolution", CVPR workshops 2017; initialisation from the authors' code,
@@ -19,7 +19,7 @@ FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}
 
 
 class EDSR(nn.Module):
-    """Enlarges by 2, 3 or 4 through `blocks` residual blocks, `width` wide.
+    """Upscales by 2, 3 or 4 through `blocks` residual blocks, `width` wide.
 
     The defaults are the paper's large model. Its baseline has blocks=16, width=64 and
     residual_scale=1.0. `mean`, one value for each channel, is taken off the input and

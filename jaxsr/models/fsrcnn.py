@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxsr.models import blocks
 
-SIDE = 9  # of the enlarging layer's kernel
+SIDE = 9  # of the upscaling layer's kernel
 
 
 class FSRCNN(nn.Module):
@@ -65,7 +65,7 @@ class FSRCNN(nn.Module):
 
     @property
     def _reach(self) -> int:
-        """Pixels on each side that the enlarging layer sees."""
+        """Pixels on each side that the upscaling layer sees."""
         return max(SIDE - 1 - self._crop, self.scale - 1 + self._crop) // self.scale
 
     @nn.compact

@@ -1,6 +1,6 @@
 """LapSRN and MS-LapSRN: pyramids that double the image level by level.
 
-Each level enlarges the image by a transposed convolution with a 4x4 kernel and adds the
+Each level upscales the image by a transposed convolution with a 4x4 kernel and adds the
 details that convolutions predict from the low-resolution features.
 
 The transposed convolutions of features have 3x3 kernels, as in the authors' code and

@@ -16,7 +16,7 @@ EPSILON = 1e-5  # of the batch normalisation
 
 
 class SRResNet(nn.Module):
-    """Enlarges by 2, 3 or 4 through `blocks` residual blocks, `width` wide.
+    """Upscales by 2, 3 or 4 through `blocks` residual blocks, `width` wide.
 
     The defaults have 1,550,659 parameters, and statistics in "batch_stats". As in the
     paper, the first layer sees [0, 1] and the last one gives [-1, 1]. The paper leaves

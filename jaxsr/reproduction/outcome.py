@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxsr import files, weights
-from jaxsr.evaluation import papers
+from jaxsr.evaluation import papers, tables
 from jaxsr.reproduction import measures, study
 from jaxsr.training import logs
 
@@ -101,17 +101,21 @@ def text(
     rows = [row for runs in results.measured.values() for row in runs]
     rows += [results.bicubic, *results.paper.values()]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    lines += ["", _line(["variant", *columns]), _line(["---"] * (1 + len(columns)))]
+    lines += [
+        "",
+        tables.markdown_row(["variant", *columns]),
+        tables.markdown_row(["---"] * (1 + len(columns))),
+    ]
     if results.bicubic:
         cells = [
             _cell([results.bicubic[c]] if c in results.bicubic else []) for c in columns
         ]
-        lines.append(_line(["bicubic", *cells]))
+        lines.append(tables.markdown_row(["bicubic", *cells]))
     for variant, runs in results.measured.items():
         paper = results.paper.get(variant, {})
         values = ([row[c] for row in runs if c in row] for c in columns)
         cells = [_cell(v, paper.get(c)) for v, c in zip(values, columns)]
-        lines.append(_line([variant, *cells]))
+        lines.append(tables.markdown_row([variant, *cells]))
     failed = [
         f"- {job.variant}, seed {job.seed}: {job.measured['failed']}."
         for job in jobs
@@ -141,10 +145,6 @@ def _cell(values: list[float], paper: float | None = None) -> str:
 
 def _number(x: float) -> str:
     return f"{x:,.0f}" if x >= 1000 else f"{x:.2f}" if x >= 2 else f"{x:.4f}"
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _facts(jobs: list[study.Job]) -> Iterator[dict]:

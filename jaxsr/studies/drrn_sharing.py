@@ -1,7 +1,7 @@
 """DRRN, table 1: shared weights, and to what a unit adds."""
 
 from jaxsr.reproduction import drawing, measures, study
-from jaxsr.studies.drrn_units import DRRN
+from jaxsr.studies import drrn_units
 
 FIELDS = {
     "not shared, chain": {"shared": False, "chain": True},
@@ -13,12 +13,11 @@ FIELDS = {
 STUDY = study.Study(
     varies="Weights shared by the units or not; units in a chain or on many paths",
     source="DRRN, table 1",
-    settings=DRRN,
+    settings=drrn_units.DRRN,
     variants={
-        name: {"network": {"name": "drrn", "units": 9} | fields}
-        for name, fields in FIELDS.items()
+        name: drrn_units.variant(units=9, **fields) for name, fields in FIELDS.items()
     },
     measure=measures.all_of(measures.psnr("Set5"), measures.parameters),
     draw=drawing.dots("Set5 x3"),
-    notes="50 epochs; the authors' solver runs 306",
+    notes=drrn_units.NOTES,
 )

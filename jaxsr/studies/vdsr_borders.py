@@ -1,7 +1,7 @@
 """VDSR, section 3.2: zero padding or none, by distance from the border."""
 
 from jaxsr.reproduction import drawing, measures, study
-from jaxsr.studies.vdsr_residual import VDSR
+from jaxsr.studies import vdsr_residual
 
 NETWORK = {"name": "vdsr", "depth": 10}
 DISTANCES = (0, 1, 2, 4, 8, 16, 32)
@@ -9,7 +9,7 @@ DISTANCES = (0, 1, 2, 4, 8, 16, 32)
 STUDY = study.Study(
     varies="Layers padded with zeros, or unpadded on an image with repeated edges",
     source="VDSR, section 3.2",
-    settings=VDSR | {"data.scales": (2,), "data.backend": "device"},
+    settings=vdsr_residual.VDSR | {"data.scales": (2,), "data.backend": "device"},
     variants={
         "zero padding": {"network": NETWORK},
         "unpadded": {

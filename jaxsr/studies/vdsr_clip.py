@@ -1,12 +1,16 @@
 """VDSR, section 3.2: the bound of the adjustable clip, which it does not print."""
 
 from jaxsr.reproduction import drawing, measures, study
-from jaxsr.studies.vdsr_residual import VDSR
+from jaxsr.studies import vdsr_residual
 
 
 def _variant(clip, theta):
     bound = {"clip": clip, "theta": theta} if clip else {"clip": ""}
-    optim = {key: x for key, x in VDSR["optim"].items() if key not in ("clip", "theta")}
+    optim = {
+        key: x
+        for key, x in vdsr_residual.VDSR["optim"].items()
+        if key not in ("clip", "theta")
+    }
     return {"optim": optim | bound}
 
 
@@ -19,7 +23,7 @@ BOUNDS = {
 STUDY = study.Study(
     varies="Clip of the gradient by norm or by value, and its bound theta",
     source="VDSR, section 3.2",
-    settings=VDSR
+    settings=vdsr_residual.VDSR
     | {
         "network": {"name": "vdsr", "depth": 10},
         "data.scales": (2,),

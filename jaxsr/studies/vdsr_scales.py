@@ -1,14 +1,15 @@
 """VDSR, table 2: networks trained at some scales, tested at all."""
 
 from jaxsr.reproduction import drawing, measures, study
-from jaxsr.studies.vdsr_residual import VDSR
+from jaxsr.studies import vdsr_residual
 
 SCALES = [(2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4)]
 
 STUDY = study.Study(
     varies="The scales that a network of 20 layers is trained at",
     source="VDSR, table 2",
-    settings=VDSR | {"network": {"name": "vdsr"}, "data.backend": "device"},
+    settings=vdsr_residual.VDSR
+    | {"network": {"name": "vdsr"}, "data.backend": "device"},
     variants={
         ", ".join(f"x{s}" for s in scales): {"data.scales": scales} for scales in SCALES
     },

@@ -15,16 +15,9 @@ from jaxsr import losses, models, optim, perceptual
 from jaxsr.data import patches, sources
 from jaxsr.importers import features
 from jaxsr.models import cost, discriminator
+from jaxsr.training import config as configs
 from jaxsr.training import objectives
 from jaxsr.training import step as steps
-from jaxsr.training.config import (
-    ADVERSARIAL,
-    VGG,
-    channels_of,
-    is_gan,
-    loss_terms,
-    uses_vgg,
-)
 
 
 def choose(table: dict, section: str, settings: dict, *args, **given):
@@ -102,12 +95,12 @@ def make_feed(
         blur=data["blur"],
         shard=(jax.process_index(), jax.process_count()),
     )
-    if not uses_vgg(config):
+    if not configs.uses_vgg(config):
         return feed
     vgg19 = features.load_vgg19(config["perceptual"]["weights"] or None)
     return feed._replace(
         data=(feed.data, vgg19),
-        cut=lambda data, x: feed.cut(data[0], x) | {VGG: data[1]},
+        cut=lambda data, x: feed.cut(data[0], x) | {configs.VGG: data[1]},
     )
 
 
@@ -147,21 +140,21 @@ def make_step(config: dict, tx: optax.GradientTransformation) -> Callable:
     The batches are those of `make_feed`, spread over the axis `steps.AXIS`.
     """
     train_step = _make_step(config, tx)
-    if not uses_vgg(config):
+    if not configs.uses_vgg(config):
         return train_step
-    return lambda state, batch: _make_step(config, tx, batch[VGG])(state, batch)
+    return lambda state, batch: _make_step(config, tx, batch[configs.VGG])(state, batch)
 
 
 def _make_step(config, tx, vgg19=None):
     ema_decay = config["ema_decay"]
-    if not is_gan(config):
+    if not configs.is_gan(config):
         objective = make_objective(config, vgg19)
         return steps.make_train_step(
             objective, tx, ema_decay=ema_decay, axis_name=steps.AXIS
         )
     judge = make_discriminator(config)
     return choose(
-        {ADVERSARIAL: steps.make_gan_step},
+        {configs.ADVERSARIAL: steps.make_gan_step},
         "objective",
         config["objective"],
         functools.partial(objectives.apply, _in_training(config)),
@@ -191,8 +184,8 @@ def make_loss(
     settings = config["perceptual"]
     kind = {name: settings[name] for name in ("layer", "reduction")}
     vgg_loss = functools.partial(perceptual.vgg_loss, vgg19, **kind)
-    table = losses.LOSSES | {VGG: vgg_loss}
-    terms = [(table[name], weight) for name, weight in loss_terms(config)]
+    table = losses.LOSSES | {configs.VGG: vgg_loss}
+    terms = [(table[name], weight) for name, weight in configs.loss_terms(config)]
     if weight := settings["total_variation"]:
         terms.append((lambda sr, hr: losses.total_variation(sr), weight))
     return losses.weighted(terms)
@@ -200,10 +193,10 @@ def make_loss(
 
 def loss_name(config: dict) -> str:
     """The name of a run's loss on its model's card, such as "l1 + 0.1 gradient"."""
-    shown = {VGG: f"{VGG} {config['perceptual']['layer']}"}
+    shown = {configs.VGG: f"{configs.VGG} {config['perceptual']['layer']}"}
     return " + ".join(
         f"{weight:g} " * (weight != 1) + shown.get(name, name)
-        for name, weight in loss_terms(config)
+        for name, weight in configs.loss_terms(config)
     )
 
 
@@ -236,7 +229,7 @@ def cost_of(config: dict) -> cost.Cost:
     side = data["patch"] * (scale if low and data["plan"] != "pyramid" else 1)
     return cost.count(
         net,
-        channels_of(config),
+        configs.channels_of(config),
         size=(side, side),
         scale=scale if models.is_multiscale(net) else None,
     )

@@ -50,8 +50,8 @@ def train(
     """Trains as `config` says until its end, or until SIGINT or SIGTERM.
 
     Resumes from the newest checkpoint in `workdir`, if there is one. Writes there
-    crops/STEP.png at each validation, and model.safetensors, results.md, results.json,
-    crops.png and curves.png at the end.
+    crops/STEP.png at each validation, model.safetensors at each that is the best so
+    far, and results.md, results.json, crops.png and curves.png at the end.
 
     Args:
         config: the settings, see `config.SETTINGS`.

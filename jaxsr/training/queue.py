@@ -273,15 +273,13 @@ def main(argv: list[str] | None = None) -> int:
     failed = []
     for entry, config in zip(entries, configs):
         workdir = runs / entry.name
-        if progress(entry, runs).state == "done":
-            continue
-        if _reached(entry, args.shipped):
-            process.say(f"{entry.name}: its goal is reached.")
-            continue
-        process.say(f"{entry.name}: {entry.experiment} {shlex.join(entry.flags)}")
-        origin = identity.origin(f"{entry.experiment}.py", entry.flags)
         try:
-            loop.train(config, workdir, origin=origin)
+            if progress(entry, runs).state != "done":
+                if _reached(entry, args.shipped):
+                    process.say(f"{entry.name}: its goal is reached.")
+                    continue
+                _train(entry, config, workdir)
+            # Also of a run that was done before: a kill may have come in between.
             take(entry.name, workdir, args.shipped, config.evaluation.sets)
         except loop.ERRORS as error:
             failed.append(entry.name)
@@ -289,6 +287,17 @@ def main(argv: list[str] | None = None) -> int:
     if failed:
         process.say(f"{len(failed)} of {len(entries)} failed: {', '.join(failed)}.")
     return int(bool(failed))
+
+
+def _train(entry: Entry, config, workdir: pathlib.Path) -> None:
+    """Runs to the end, also where images were skipped, which the run has said."""
+    process.say(f"{entry.name}: {entry.experiment} {shlex.join(entry.flags)}")
+    origin = identity.origin(f"{entry.experiment}.py", entry.flags)
+    try:
+        loop.train(config, workdir, origin=origin)
+    except SystemExit as stop:
+        if stop.code != 1:  # interrupted
+            raise
 
 
 def _chosen(entries, names):

@@ -240,12 +240,12 @@ def open_data(
     least = data["patch"] if data["plan"] == "pyramid" else 1
     source = sources.with_reduced(source, tuple(data["reduced"]), least=least)
     return (
-        _with_room(data, source, input),
+        _large_enough(data, source, input),
         _open(data, validation, "samples-validation", "VALIDATING ON", channels),
     )
 
 
-def _with_room(data: dict, source: sources.Source, input: str) -> sources.Source:
+def _large_enough(data: dict, source: sources.Source, input: str) -> sources.Source:
     """The source without images too small for a patch at every scale."""
     if source.sizes is None:
         return source
