@@ -115,6 +115,7 @@ def gaussian_blur(images: Array, sigma: float) -> Array:
 
     The kernel ends at 3 sigma and sums to one.
     """
+    check_float(images)
     rows, columns = (matrices.blur(side, sigma) for side in images.shape[-3:-1])
     return _apply_columns(columns, _apply_rows(rows, images))
 
@@ -142,6 +143,9 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
         blur: sigma in pixels of a Gaussian after which every scale-th pixel is taken
             instead, as the texts of SRCNN and ESPCN say; 0 for the bicubic.
     """
+    check_float(hr)
+    if not scale >= 1:
+        raise ValueError(f"scale must be at least 1; got {scale}.")
     height, width = hr.shape[-3:-1]
     if scale % 1:
         if blur:
@@ -152,7 +156,8 @@ def degrade(hr: Array, scale: float, *, blur: float = 0.0) -> Array:
             f"height and width must be multiples of scale={scale}; got "
             f"{height}x{width}. Use image.modcrop first."
         )
-    rows, columns = (degrade_matrix(side, scale, blur) for side in (height, width))
+    sides = height, width
+    rows, columns = (degrade_matrix(side, int(scale), blur) for side in sides)
     return _apply_columns(columns, _apply_rows(rows, hr))
 
 
@@ -253,11 +258,13 @@ def rounded_ycbcr(rgb: np.ndarray, channels: int = 3) -> np.ndarray:
 
 def gray_to_y(gray: Array) -> Array:
     """Y in 16/255..235/255 of gray in [0, 1]: that of RGB with three equal channels."""
+    check_float(gray)
     return gray * gray.dtype.type(219 / 255) + gray.dtype.type(16 / 255)
 
 
 def y_to_gray(y: Array) -> Array:
     """Undoes `gray_to_y`; not clipped."""
+    check_float(y)
     return (y - y.dtype.type(16 / 255)) * y.dtype.type(255 / 219)
 
 
@@ -269,6 +276,7 @@ def with_neutral_chroma(y: Array) -> Array:
 
 
 def _check_rgb(images: Array) -> None:
+    check_float(images)
     if images.shape[-1] != 3:
         raise ValueError(f"images must have 3 channels; got shape {images.shape}.")
 
@@ -279,6 +287,16 @@ def check_float(images: Array, name: str = "images") -> None:
         raise TypeError(
             f"{name} must be floating-point in [0, 1]; got {images.dtype}. "
             "Use image.from_uint first."
+        )
+
+
+def check_range(images: Array) -> None:
+    """Raises a ValueError where floating-point images leave [0, 1]."""
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"an image of floats must lie in [0, 1]; got {low} to {high}. Clip or "
+            "divide it first."
         )
 
 
@@ -328,6 +346,8 @@ def to_uint(images: Array, bits: int = 8, top=None) -> Array:
     if xp is np and not np.isfinite(images).all():
         raise ValueError("images must be finite; got NaN or infinity.")
     top = 2**bits - 1 if top is None else top
+    if images.dtype.itemsize < 4:  # float16 ends at 65504
+        images = images.astype(xp.float32)
     # Values are not negative here, so floor(x + 0.5) rounds as MATLAB does.
     rounded = xp.floor(xp.clip(images, 0.0, 1.0) * top + 0.5)
     return rounded.astype(xp.uint8 if bits == 8 else xp.uint16)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from conftest import find_weights
 from test_importers import write_mat
 
@@ -67,6 +68,9 @@ def test_import_reads_a_file_of_matlab(tmp_path, capsys):
     assert (net.depth, net.width, card["scales"]) == (3, 4, [2, 3, 4])
     kernel = variables["params"]["conv_1"]["kernel"]
     np.testing.assert_allclose(kernel, params["conv_1"]["kernel"], rtol=1e-6)
+    assert cli.main(command) == 1
+    assert "already exists: --overwrite replaces it" in capsys.readouterr().err
+    assert cli.main([*command, "--overwrite"]) == 0
 
 
 def test_evaluate_prints_a_row_and_saves_the_scores(photo, tmp_path, capsys):
@@ -205,7 +209,10 @@ def test_a_perceptual_report_without_lpips_leaves_it_out(
 ):
     for variable in ("JAXSR_WEIGHTS", "HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "nothing"))
-    assert cli.main(["report", "--perceptual", "--data", "Set5"]) == 0
+    figure = tmp_path / "figure.png"
+    command = ["report", "--perceptual", "--data", "Set5", "--figure", str(figure)]
+    assert cli.main(command) == 0
+    assert figure.exists()
     out, told = capsys.readouterr()
     said = [line for line in told.splitlines() if "LPIPS" in line]
     assert len(said) == 1
@@ -396,6 +403,16 @@ def test_compare_tells_its_file_and_leaves_what_is_there(tmp_path, capsys):
     assert pathlib.Path(strip).read_bytes() == before
     assert cli.main([*command, "--overwrite"]) == 0
     assert pathlib.Path(strip).read_bytes() != before
+    for path, more in ((low, []), (truth, ["--truth", truth])):
+        args = ["compare", low, "-o", path, "--models", "fsrcnn_x2", "--overwrite"]
+        kept = pathlib.Path(path).read_bytes()
+        assert cli.main([*args, *more]) == 1
+        assert "would be written over the input" in capsys.readouterr().err
+        assert pathlib.Path(path).read_bytes() == kept
+    tifffile.imwrite(tmp_path / "f.tif", np.full((20, 16), 200, np.float32))
+    args = ["compare", str(tmp_path / "f.tif"), "-o", strip, "--overwrite"]
+    assert cli.main(args) == 1
+    assert "f.tif: an image of floats must lie in [0, 1]" in capsys.readouterr().err
     PIL.Image.new("RGB", (42, 32)).save(truth)
     assert cli.main([*command, "--truth", truth, "--overwrite"]) == 1
     message = "must have 40x32 pixels, as the upscaled one, or up to 1 more on a side"

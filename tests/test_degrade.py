@@ -79,6 +79,22 @@ def test_files_keep_their_names_their_bits_and_their_folders(tmp_path, photo, ca
         assert picture.size == (11, 13)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_gray_stays_gray(tmp_path, photo, suffix):
+    gray = photo[:30, :24, 0]
+    PIL.Image.fromarray(gray).save(tmp_path / "a.png")
+    PIL.Image.fromarray(photo[:30, :24, :2]).convert("LA").save(tmp_path / "b.png")
+    out = tmp_path / "out"
+    command = ["degrade", str(tmp_path), "-o", str(out), "--scale", "3"]
+    assert cli.main([*command, "--format", suffix]) == 0
+    for name in ("a", "b"):
+        with PIL.Image.open(out / f"{name}.{suffix}") as picture:
+            assert picture.mode == "L" and picture.size == (8, 10)
+            found = np.asarray(picture, np.int32)
+        expected = degrade.reduced(gray[..., None], 3)[..., 0]
+        np.testing.assert_allclose(found, expected, atol=6 if suffix == "jpg" else 0)
+
+
 def test_a_blur_takes_the_place_of_the_kernel(tmp_path, photo):
     PIL.Image.fromarray(photo[:40, :40]).save(tmp_path / "a.png")
     out = tmp_path / "b.png"

@@ -225,3 +225,36 @@ def test_symmetries_are_eight_different_ones_and_can_be_undone():
         np.testing.assert_array_equal(image.inverse_symmetry(turned, i), x)
     with pytest.raises(ValueError, match="0 to 7"):
         image.symmetry(x, 8)
+
+
+OF_FLOATS = {
+    "degrade": lambda x: image.degrade(x, 2),
+    "a blur": lambda x: image.degrade(x, 2, blur=1.0),
+    "gaussian_blur": lambda x: image.gaussian_blur(x, 1.0),
+    "rgb_to_y": image.rgb_to_y,
+    "rgb_to_ycbcr": image.rgb_to_ycbcr,
+    "ycbcr_to_rgb": image.ycbcr_to_rgb,
+    "gray_to_y": image.gray_to_y,
+    "y_to_gray": image.y_to_gray,
+}
+
+
+@pytest.mark.parametrize("name", OF_FLOATS)
+def test_integers_are_refused_where_floats_are_needed(name):
+    of, pixels = OF_FLOATS[name], np.full((8, 8, 3), 200, np.uint8)
+    with pytest.raises(TypeError, match="Use image.from_uint first"):
+        of(pixels)
+    assert of(image.from_uint(pixels)).mean() > 0.1
+
+
+def test_degrade_refuses_to_enlarge_and_takes_whole_scales_as_floats():
+    hr = np.random.default_rng(0).random((8, 8, 1))
+    with pytest.raises(ValueError, match="scale must be at least 1; got 0.5"):
+        image.degrade(hr, 0.5)
+    found = image.degrade(hr, 2.0, blur=1.0)
+    np.testing.assert_array_equal(found, image.degrade(hr, 2, blur=1.0))
+
+
+def test_half_precision_has_room_for_16_bits():
+    half = np.array([0, 0.5, 1], np.float16)
+    np.testing.assert_array_equal(image.to_uint(half, 16), [0, 32768, 65535])

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 from test_jobs import chunk
 
+from jaxsr import cli
 from jaxsr.files import reading, writing
 
 PROFILE = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
@@ -225,3 +226,21 @@ def test_headers_of_damaged_files_tell_the_size_that_is_read(tmp_path, count):
         except ValueError:
             continue
         assert reading.size_of(tmp_path / name) == photo.pixels.shape[:2]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_text_in_other_than_ascii_is_kept(tmp_path, suffix):
+    """Cameras write UTF-8 or Latin-1 into tags that should be ASCII."""
+    texts = {0x8298: "© Jürgen".encode(), 0x013B: "Bärbel".encode("latin-1")}
+    exif = PIL.Image.Exif()
+    for tag, text in texts.items():
+        exif[tag] = b"@" * len(text)
+    data = exif.tobytes()
+    for text in texts.values():
+        data = data.replace(b"@" * len(text), text, 1)
+    save(tmp_path / "a.jpg", exif=data)
+    command = ["upscale", str(tmp_path / "a.jpg"), "--model", "fsrcnn_x2"]
+    assert cli.main([*command, "--format", suffix]) == 0
+    with PIL.Image.open(tmp_path / f"a_x2.{suffix}") as picture:
+        found = picture.getexif()
+        assert {tag: found[tag].encode("latin-1") for tag in texts} == texts

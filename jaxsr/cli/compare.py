@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from jaxsr.evaluation import comparison
 
     devices.use_all_cores()
-    if not files.to_write(files.writable(args.output), args.existing):
+    output, inputs = files.writable(args.output), filter(None, (args.input, args.truth))
+    if not files.to_write(output, args.existing, *inputs):
         print(f"{terminal.shown(args.output)} already exists; skipped.")
         return 0
     names = comparison.compare_file(

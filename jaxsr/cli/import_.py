@@ -21,12 +21,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", help="which weights to take from a PyTorch file that holds several"
     )
+    options.add_existing(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from jaxsr import files, importers, weights
 
-    files.writable(args.out)
+    if not files.to_write(files.writable(args.out), args.existing, args.file):
+        print(f"{terminal.shown(args.out)} already exists; skipped.")
+        return 0
     model = importers.import_weights(args.file, args.network, key=args.key)
     weights.save(args.out, model)
     print(f"{terminal.shown(args.out)}: {model.card['network']} {model.card['fields']}")

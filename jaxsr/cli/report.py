@@ -55,10 +55,7 @@ def run(args: argparse.Namespace) -> int:
     runs = {label: weights.load(path) for label, path in paths.items()}
     named = perceptual | runs or protocol.shipped()
     data = args.data or _sets(named)
-    if args.perceptual:
-        print(tables.perceptual(named, data))
-        return 0
-    print(tables.overview(named, data))
+    print((tables.perceptual if args.perceptual else tables.overview)(named, data))
     if args.figure:
         figures.tradeoff(args.figure, named, data[0])
     if args.curves:

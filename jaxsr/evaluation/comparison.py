@@ -60,7 +60,8 @@ def compare_file(
         max_megapixels: as in `jobs.upscale_files`.
 
     Raises:
-        ValueError: for a file that is not an image, or a truth of another size.
+        ValueError: for a file that is not an image, floats outside [0, 1], or a truth
+            of another size.
     """
     upscale.check_scale(scale)
     target = pathlib.Path(output)
@@ -95,15 +96,15 @@ def _rgb(path, data_range: int | None = None) -> np.ndarray:
     """The uint8 pixels [H, W, 3] of a file, without its alpha."""
     try:
         photo, _ = reading.read_upright(pathlib.Path(path))
-    except ValueError as error:
-        raise ValueError(f"{terminal.shown(path)}: {error}") from error
-    colours = depth.without_alpha(photo.pixels)
-    if colours.dtype != np.uint8:
-        x = colours
+        colours = depth.without_alpha(photo.pixels)
         if colours.dtype == np.uint16:
             top = depth.data_range(colours, data_range)
-            x = image.from_uint(colours, np.float64, top)
-        colours = image.to_uint(x)
+            colours = image.from_uint(colours, np.float64, top)
+        if colours.dtype != np.uint8:
+            image.check_range(colours)
+            colours = image.to_uint(colours)
+    except ValueError as error:
+        raise ValueError(f"{terminal.shown(path)}: {error}") from error
     return np.broadcast_to(colours, (*colours.shape[:2], 3))
 
 

@@ -71,14 +71,18 @@ def short_names(paths: Iterable[str | os.PathLike], taken=()) -> dict:
     return names
 
 
-def to_write(target: pathlib.Path, existing: str) -> bool:
+def to_write(target: pathlib.Path, existing: str, *inputs: str | os.PathLike) -> bool:
     """Whether to write a file; False if an existing one is kept.
 
     Raises:
-        ValueError: if the file exists and `existing` is "error".
+        ValueError: if the file exists and `existing` is "error", or is among the files
+            it is made from.
     """
     if not os.path.lexists(target):
         return True
+    real = os.path.realpath(target)
+    if real in map(os.path.realpath, inputs):
+        raise ValueError(f"{terminal.shown(target)} would be written over the input.")
     if existing == "error":
         raise ValueError(
             f"{terminal.shown(target)} already exists: --overwrite replaces it, "

@@ -24,6 +24,17 @@ LAYOUT_TAGS = frozenset(
 KEPT = ("icc_profile", "exif", "xmp", "dpi")
 
 
+class Text(str):
+    """A tag's text, whose bytes are kept.
+
+    Pillow reads each byte as a character of Latin-1, but writes ASCII: of UTF-8, or of
+    an umlaut, only question marks would be left.
+    """
+
+    def encode(self, *_) -> bytes:
+        return super().encode("latin-1", "replace")
+
+
 def stored_size(picture: PIL.Image.Image) -> tuple[int, int]:
     """The (height, width) of an opened file's pixels, as they are stored."""
     if picture.format == "TIFF":  # Pillow has already swapped some sizes
@@ -163,6 +174,7 @@ def _writable(exif, works) -> tuple[PIL.Image.Exif, list[str]]:
 
 
 def _put(exif, group, tag, value) -> None:
+    value = Text(value) if isinstance(value, str) else value
     if group is None:
         exif[tag] = value
     else:

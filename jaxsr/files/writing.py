@@ -75,9 +75,10 @@ def check_fits(pixels: np.ndarray, size: tuple[int, int], target: pathlib.Path) 
             f"{pixels.dtype}. Use .{'tif' if pixels.dtype.kind == 'f' else 'png'}."
         )
     if max(size) > form.side:
+        more = " Use .png." if form.side < FORMATS[".png"].side else ""
         raise ValueError(
             f"{form.name} holds sides up to {form.side}; the result has "
-            f"{size[1]}x{size[0]}. Use .png."
+            f"{size[1]}x{size[0]}.{more}"
         )
     if form.name == "TIFF" and size[0] * size[1] * channels * pixels.itemsize >= 2**32:
         raise ValueError("TIFF holds up to 4 GB; the result has more. Use .png.")
@@ -91,7 +92,7 @@ def write(
     Metadata that makes the file unwritable or unreadable is dropped.
 
     Args:
-        photo: what to write.
+        photo: what to write; its pixels may also be [H, W, 1].
         target: the file, of a suffix in `FORMATS`.
         levels: how much it is compressed.
 
@@ -99,6 +100,8 @@ def write(
         Notes on what was changed or dropped.
     """
     pixels, info, exif = photo
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[..., 0]
     form = FORMATS[target.suffix.lower()]
     form = form._replace(options=form.options | levels.given())
 

@@ -4,7 +4,6 @@ An image of any size is processed tile by tile and never held whole in floating 
 """
 
 import functools
-import math
 import os
 from collections.abc import Callable, Iterable
 
@@ -20,6 +19,7 @@ from jaxsr.files import depth, metadata, reading
 from jaxsr.inference import program, tiling
 
 AUTO = "auto"
+LARGEST = 2**31 - 1  # scale: the side, in pixels, of the largest image of any format
 
 
 def upscale(
@@ -105,8 +105,8 @@ def make_upscaler(
 
 def check_scale(scale: float) -> None:
     """Raises a ValueError for an invalid scale."""
-    if not (scale >= 1 and math.isfinite(scale)):
-        raise ValueError(f"scale must be a number of at least 1; got {scale}.")
+    if not 1 <= scale <= LARGEST:
+        raise ValueError(f"scale must be a number from 1 to {LARGEST}; got {scale}.")
 
 
 def choose(
@@ -150,12 +150,7 @@ def _pixels(array: np.ndarray, count: int | None) -> np.ndarray:
         return pixels
     if not jnp.issubdtype(pixels.dtype, jnp.floating):
         raise TypeError(f"image must be uint8, uint16 or float; got {pixels.dtype}.")
-    low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 1):
-        raise ValueError(
-            f"an image of floats must lie in [0, 1]; got {low} to {high}. Clip or "
-            "divide it first."
-        )
+    images.check_range(pixels)
     return pixels
 
 
