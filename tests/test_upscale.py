@@ -169,6 +169,9 @@ def test_wrong_input_is_answered_clearly():
     for scale in (0.5, 0, -2, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"at least 1; got {scale}"):
             upscale.upscale(pixels, scale, BICUBIC)
+    for scale in (1e308, float("inf")):
+        with pytest.raises(ValueError, match="at most 2147483647; got"):
+            upscale.upscale(pixels, scale, BICUBIC)
     with pytest.raises(ValueError, match=r"1 to 4 channels; got shape \(4, 4, 5\)"):
         upscale.upscale(make_pixels(4, 4, 5), 2, BICUBIC)
     with pytest.raises(ValueError, match=r"not empty.*\(0, 4, 3\)"):

@@ -105,8 +105,10 @@ def make_upscaler(
 
 def check_scale(scale: float) -> None:
     """Raises a ValueError for an invalid scale."""
-    if not 1 <= scale <= LARGEST:
-        raise ValueError(f"scale must be a number from 1 to {LARGEST}; got {scale}.")
+    if not scale >= 1:
+        raise ValueError(f"scale must be a number of at least 1; got {scale}.")
+    if scale > LARGEST:
+        raise ValueError(f"scale must be at most {LARGEST}; got {scale}.")
 
 
 def choose(
