@@ -142,10 +142,48 @@ def test_other_formats_of_frames_become_one_that_players_know(photo, tmp_path, f
     with av.open(out) as film:
         [frame] = film.decode(video=0)
     assert frame.format.name == "yuv420p"
+    if form == "gray":
+        _, *chroma = planes(frame)
+        assert all((plane == 128).all() for plane in chroma)
+    else:  # BT.709 of video range
+        assert (frame.colorspace, frame.color_range) == (1, 1)
     large = frame.to_ndarray(format="rgb24").reshape(64, 2, 64, 2, 3).mean((1, 3))
+    if form != "gray":
+        large = frame.reformat(format="rgb24", src_colorspace=1, dst_colorspace=1)
+        large = large.to_ndarray().reshape(64, 2, 64, 2, 3).mean((1, 3))
     difference = large - (pixels if form == "bgr0" else pixels[..., None])
     assert np.abs(difference.mean((0, 1))).max() < 2.5
     assert np.abs(difference).mean() < 5
+
+
+def test_interlaced_films_are_named_and_those_of_two_sizes_refused(
+    photo, tmp_path, caplog, capsys
+):
+    def make(name, height, first, flags=None):
+        with av.open(tmp_path / name, "w", format="mpegts") as film:
+            video = film.add_stream("mpeg2video", rate=25, options=flags)
+            video.width, video.height, video.pix_fmt = 64, height, "yuv420p"
+            for i in range(10):
+                pixels = np.ascontiguousarray(photo[i : i + height, :64])
+                frame = av.VideoFrame.from_ndarray(pixels).reformat(format="yuv420p")
+                frame.pts, frame.time_base = first + i, fractions.Fraction(1, 25)
+                film.mux(video.encode(frame))
+            film.mux(video.encode(None))
+        return (tmp_path / name).read_bytes()
+
+    out = str(tmp_path / "out.mkv")
+    make("fields.ts", 64, 0, {"flags": "+ildct+ilme"})
+    command = ["upscale", "-o", out, "--model", "fsrcnn_x2"]
+    assert cli.main([*command, str(tmp_path / "fields.ts")]) == 0
+    assert caplog.text.count("fields.ts is interlaced. Deinterlace it first.") == 1
+    both = make("a.ts", 32, 0) + make("b.ts", 48, 10)
+    (tmp_path / "both.ts").write_bytes(both)
+    assert cli.main([*command, "--overwrite", str(tmp_path / "both.ts")]) == 1
+    assert re.search(
+        r"its frames must be of one size; at \d\.\d\d s they change from 64x32 to "
+        r"64x48\. Cut it there\.",
+        capsys.readouterr().err,
+    )
 
 
 COMMAND = """

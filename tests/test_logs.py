@@ -30,6 +30,8 @@ def test_a_stop_within_a_record_changes_no_byte(tmp_path):
     run(stopped, range(1, 10), held=[3, 7])  # killed at 9, after a checkpoint at 7
     run(stopped, range(8, 14), held=[12])
     run(stopped, range(13, 17))  # nothing saved since 12
+    # Killed in a checkpoint at 14, whose sums are written before it.
+    run(stopped, range(13, 15), held=[12, 14])
     assert run(stopped, range(13, 21)) == whole
 
 

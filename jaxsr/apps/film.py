@@ -1,8 +1,9 @@
 """Upscaling of films, in segments, so that a run that was stopped resumes.
 
 The planes of a frame are upscaled one by one, without a detour through RGB: a network
-upscales the luma, bicubic the chroma. So colours need no conversion. Chroma samples are
-taken to lie in the middle of the pixels that share them.
+upscales the luma, bicubic the chroma. So colours need no conversion, but those of RGB
+films, which become BT.709 of video range. Chroma samples are taken to lie in the middle
+of the pixels that share them.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import av
 import jax
 import numpy as np
 import tqdm
+from av.video.reformatter import ColorRange, Colorspace
 
 from jaxsr import files, terminal, weights
 from jaxsr.evaluation import protocol
@@ -36,6 +38,8 @@ PLANAR = (
     *("yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p"),
     *("yuv422p10le", "yuv444p10le", "yuv420p", "yuv420p10le"),
 )
+# Of RGB films, once they are converted.
+VIDEO_COLOURS = {"colorspace": Colorspace.ITU709, "color_range": ColorRange.MPEG}
 
 
 def upscale_film(
@@ -52,7 +56,8 @@ def upscale_film(
     """Upscales a film to H.264, and returns the number of its frames.
 
     Time stamps, rotation, colour range and primaries are kept, audio and subtitles are
-    copied. Sides are rounded up to even numbers. Segments are kept in a hidden folder
+    copied. Sides are rounded up to even numbers. Interlaced films are upscaled as they
+    are, with a warning. Segments are kept in a hidden folder
     beside the target until it is complete, and are not made again by the next call
     with the same arguments. Damaged packets are left out with a warning.
 
@@ -67,8 +72,8 @@ def upscale_film(
         **options: those of `tiling.Options`.
 
     Raises:
-        ValueError: for an invalid argument, a file that is not a film, or a stream that
-            the target's format cannot hold.
+        ValueError: for an invalid argument, a file that is not a film, a stream that
+            the target's format cannot hold, or frames of several sizes.
     """
     source, target = pathlib.Path(source), files.writable(target)
     options = tiling.Options(**options)
@@ -162,8 +167,12 @@ def _packets(film, *streams) -> Iterator[av.Packet]:
 
 
 def _frames(film, video) -> Iterator[av.VideoFrame]:
-    """Yields the frames in order, with time stamps that ascend."""
-    last = None
+    """Yields the frames in order, with time stamps that ascend.
+
+    Raises:
+        ValueError: for frames of several sizes.
+    """
+    last, size, interlaced, name = None, None, False, terminal.shown(film.name)
     for packet in _packets(film, video):
         try:
             frames = packet.decode()
@@ -172,6 +181,16 @@ def _frames(film, video) -> Iterator[av.VideoFrame]:
             logger.warning("Damaged video at %.2f s: %s.", at, error.strerror)
             continue
         for frame in frames:
+            size = size or (frame.width, frame.height)
+            if size != (frame.width, frame.height):
+                raise ValueError(
+                    f"its frames must be of one size; at {frame.time or 0:.2f} s they "
+                    f"change from {size[0]}x{size[1]} to {frame.width}x{frame.height}. "
+                    "Cut it there."
+                )
+            if frame.interlaced_frame and not interlaced:
+                interlaced = True
+                logger.warning("%s is interlaced. Deinterlace it first.", name)
             if frame.pts is None:  # some old formats have none
                 step = 1 / (video.average_rate or 25) / video.time_base
                 frame.pts = 0 if last is None else round(last + step)
@@ -183,7 +202,7 @@ def _frames(film, video) -> Iterator[av.VideoFrame]:
     if end < length - 1:
         logger.warning(
             "%s lasts %.1f s, but its video ends at %.1f s.",
-            *(terminal.shown(film.name), length, end),
+            *(name, length, end),
         )
 
 
@@ -237,6 +256,8 @@ def _write(path: pathlib.Path, frames, video, crf: int, advance: Callable) -> in
         stream.time_base = stream.codec_context.time_base = video.time_base
         for name in ("color_range", "color_primaries", "color_trc", "colorspace"):
             value = getattr(video.codec_context, name)
+            if _is_rgb(video.format):
+                value = VIDEO_COLOURS.get(name, value)
             setattr(stream.codec_context, name, value)
         if video.sample_aspect_ratio:
             stream.codec_context.sample_aspect_ratio = video.sample_aspect_ratio
@@ -248,6 +269,28 @@ def _write(path: pathlib.Path, frames, video, crf: int, advance: Callable) -> in
     return count
 
 
+def _is_rgb(form: av.VideoFormat) -> bool:
+    return form.is_rgb or form.has_palette
+
+
+def _planar(frame: av.VideoFrame) -> av.VideoFrame:
+    """The frame in one of the formats `PLANAR`."""
+    form = frame.format
+    if form.name in PLANAR:
+        return frame
+    name = PLANAR[-1 if form.components[0].bits > 8 else -2]
+    if _is_rgb(form):
+        to = {f"dst_{key}": value for key, value in VIDEO_COLOURS.items()}
+        return frame.reformat(format=name, **to)
+    gray = len(form.components) < 3  # perhaps with alpha
+    frame = frame.reformat(format=name)
+    if gray:  # FFmpeg's conversion may be off by a level
+        bits = frame.format.components[0].bits
+        for plane in frame.planes[1:]:
+            _pixels(plane, bits)[:] = 2 ** (bits - 1)
+    return frame
+
+
 def _make_upscaler(
     model: weights.Model, size: tuple[int, int], options: tiling.Options
 ) -> Callable[[av.VideoFrame], av.VideoFrame]:
@@ -255,9 +298,7 @@ def _make_upscaler(
     bicubic = protocol.baseline()
 
     def upscaled(frame):
-        if frame.format.name not in PLANAR:
-            deep = frame.format.components[0].bits > 8
-            frame = frame.reformat(format=PLANAR[-1 if deep else -2])
+        frame = _planar(frame)
         bits = frame.format.components[0].bits
         large = av.VideoFrame(size[1], size[0], frame.format.name)
         large.pts, large.time_base = frame.pts, frame.time_base

@@ -52,7 +52,8 @@ class Log:
         self._every = every
         self._held_path = directory / "averages.json"
         self._held = _read_held(self._held_path)
-        self._sums, self._count = self._held.get(step, ({}, 0))
+        sums, self._count = self._held.get(step, ({}, 0))
+        self._sums = dict(sums)  # those held stay as they are, for another resumption
         kept = [record for record in read(directory) if record["step"] <= step]
         files.write_text(self._path, "".join(json.dumps(r) + "\n" for r in kept))
         self._written = [r.keys() for r in kept if r["step"] == step]
