@@ -172,7 +172,8 @@ def _frames(film, video) -> Iterator[av.VideoFrame]:
     Raises:
         ValueError: for frames of several sizes.
     """
-    last, size, interlaced, name = None, None, False, terminal.shown(film.name)
+    name = terminal.shown(film.name)
+    last, size, interlaced = None, None, False
     for packet in _packets(film, video):
         try:
             frames = packet.decode()
@@ -201,8 +202,7 @@ def _frames(film, video) -> Iterator[av.VideoFrame]:
     length = (film.duration or 0) / av.time_base
     if end < length - 1:
         logger.warning(
-            "%s lasts %.1f s, but its video ends at %.1f s.",
-            *(name, length, end),
+            "%s lasts %.1f s, but its video ends at %.1f s.", name, length, end
         )
 
 
