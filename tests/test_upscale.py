@@ -166,7 +166,7 @@ def test_a_real_image_is_exactly_bicubic_when_the_network_adds_nothing(photo):
 
 def test_wrong_input_is_answered_clearly():
     pixels = make_pixels(4, 4, 3)
-    for scale in (0.5, 0, -2, float("nan"), float("inf")):
+    for scale in (0.5, 0, -2, float("nan")):
         with pytest.raises(ValueError, match=f"at least 1; got {scale}"):
             upscale.upscale(pixels, scale, BICUBIC)
     for scale in (1e308, float("inf")):
